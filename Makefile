@@ -1,0 +1,51 @@
+# The only command surface: every target is a line or two, logic lives in Python.
+PYTHON ?= python3
+UV := $(or $(shell command -v uv),.tools/uv)
+ENVIRONMENT := .venv/.synced
+REPORT := reports/index.html
+
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV # imports are twice as slow without bytecode
+
+.PHONY: all help data repro report test lint bench clean
+
+all: report ## Set up, train, quantize, evaluate and report (also: make)
+	@python -m pipelines.review.summary $(REPORT)
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+data: $(ENVIRONMENT) ## Restore data/; or add SOURCE=<folder, archive or s3://bucket/prefix> [REPLACE=yes] [SKIP_BAD=yes]
+	@python -m pipelines.training.$(if $(SOURCE),ingest '$(SOURCE)' $(if $(REPLACE),--replace) $(if $(SKIP_BAD),--skip-bad),restore)
+
+repro: dvc.lock ## Run the stages of dvc.yaml that are out of date
+
+report: $(REPORT) ## Write reports/index.html
+
+test: report ## Run every test
+	pytest
+
+lint: $(ENVIRONMENT) ## Check style and types
+	ruff check
+	ruff format --check
+	mypy
+
+bench: $(ENVIRONMENT) ## Measure speed and memory
+	python -m benchmarks
+
+clean: ## Remove what the pipeline made; data/ and DVC's cache stay
+	git clean -fdXq artifacts reports
+
+# DVC leaves the lock alone when nothing changed, and make then leaves the report alone.
+dvc.lock: data
+	dvc repro
+
+$(REPORT): dvc.lock pipelines/review/page.py pipelines/review/page.html.j2
+	python -m pipelines.review.page $@
+
+$(ENVIRONMENT): uv.lock pyproject.toml | $(UV)
+	$(UV) sync --locked
+	@touch $@
+
+.tools/uv:
+	$(PYTHON) .ci/bootstrap.py $@

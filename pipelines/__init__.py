@@ -1,0 +1,1 @@
+"""How the model is made, judged, shipped and kept well."""

@@ -1,0 +1,45 @@
+"""What every command shares: errors that end it with one clear line, and files that are whole or absent."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from model import ModelError
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+class PipelineError(Exception):
+    """The work cannot go on; the message says what was wrong, where, and what would be right."""
+
+
+def run(body: Callable[[], None]) -> None:
+    """Run a command: an expected failure becomes one `error:` line and exit code 1, Ctrl-C exit code 130."""
+    try:
+        body()
+    except (PipelineError, ModelError) as error:
+        sys.exit(f"error: {error}")
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        where = f" for {error.filename}" if error.filename else ""
+        sys.exit(f"error: no space left on the disk{where}: free some and run the same command again")
+    except KeyboardInterrupt:
+        print("interrupted: run the same command again to go on", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yield a temporary path that becomes `path` when the block ends well, and disappears when it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,110 @@
+"""Stage `evaluate`: the files that ship, run as production runs them, on the test set.
+
+dvc repro evaluate
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from model import manifest
+from model.inputs import Pixels
+from model.manifest import MODEL, REFERENCE
+from model.predictor import Predictor, Probabilities
+from pipelines import params
+from pipelines.command import atomic, run
+from pipelines.training import metrics, plots, split, studies
+from pipelines.training.dataset import ARTIFACTS, Dataset
+
+
+def evaluate(dataset: Dataset, folder: Path, settings: params.Params) -> dict[str, Any]:
+    """Write predictions, plots and metrics of the model in a folder, and return the metrics.
+
+    Raises ManifestError when the files are not those that their manifest describes.
+    """
+    chosen = settings.evaluate
+    labels = manifest.load(folder).labels
+    indices = dataset.indices(split.TEST)
+    targets = dataset.targets[indices]
+    predictor = Predictor(folder / MODEL)
+    quantized = _predict(predictor, dataset.batches(indices))
+    reference = _predict(Predictor(folder / REFERENCE), dataset.batches(indices))
+    predicted = quantized.argmax(axis=1)
+    sizes = {name: (folder / name).stat().st_size for name in (MODEL, REFERENCE)}
+    result = {
+        "quantized": metrics.scores(targets, quantized, chosen.confidence, chosen.calibration_bins),
+        "float": metrics.scores(targets, reference, chosen.confidence, chosen.calibration_bins),
+        "agreement": float(np.mean(predicted == reference.argmax(axis=1))),
+        "size": {"quantized": sizes[MODEL], "float": sizes[REFERENCE], "ratio": sizes[MODEL] / sizes[REFERENCE]},
+        "test": {"examples": len(targets), "sha256": dataset.schema.test_sha256, "confidence": chosen.confidence},
+        "baselines": studies.baselines(dataset, chosen.confidence),
+        "robustness": studies.robustness(predictor, dataset, chosen),
+        "classes": metrics.per_class(targets, predicted, labels),
+        "slices": studies.slices(dataset, predicted == targets, chosen.confidence),
+    }
+    _write_predictions(dataset, indices, quantized, reference, folder / "predictions.parquet")
+    _write_plots(dataset, folder, indices, quantized, chosen)
+    with atomic(folder / "metrics.json") as path:
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")
+    return result
+
+
+def _predict(predictor: Predictor, batches: Iterable[Pixels]) -> Probabilities:
+    return np.concatenate([predictor.predict(images) for images in batches])
+
+
+def _write_predictions(
+    dataset: Dataset, indices: NDArray[np.int64], quantized: Probabilities, reference: Probabilities, path: Path
+) -> None:
+    """Write the test examples' rows with both models' probabilities, for the paired comparison of a review."""
+    table = dataset.examples.take(pa.array(indices)).drop_columns(["split"])
+    for name, probabilities in (("quantized", quantized), ("float", reference)):
+        column = pa.FixedSizeListArray.from_arrays(pa.array(probabilities.ravel()), probabilities.shape[1])
+        table = table.append_column(name, column)
+    with atomic(path) as partial:
+        pq.write_table(table, partial, compression="zstd")
+
+
+def _write_plots(
+    dataset: Dataset,
+    folder: Path,
+    indices: NDArray[np.int64],
+    quantized: Probabilities,
+    settings: params.Evaluate,
+) -> None:
+    target = folder / "plots"
+    target.mkdir(exist_ok=True)
+    labels, targets = dataset.schema.labels, dataset.targets[indices]
+    names = np.array(labels)
+    rows = metrics.reliability(targets, metrics.normalize(quantized), settings.calibration_bins)
+    pa.csv.write_csv(
+        pa.table({"actual": names[targets], "predicted": names[quantized.argmax(axis=1)]}), target / "confusion.csv"
+    )
+    pa.csv.write_csv(pa.Table.from_pylist(rows), target / "reliability.csv")
+    plots.confusion(targets, quantized.argmax(axis=1), labels, target / "confusion.svg")
+    plots.reliability(rows, target / "reliability.svg")
+    plots.learning_curves(pa.csv.read_csv(folder / "history.csv").to_pydict(), target / "learning_curves.svg")
+    plots.mistakes(dataset.images, indices, targets, quantized, labels, target / "mistakes.png")
+
+
+def main() -> None:
+    settings = params.load()
+    result = evaluate(Dataset(), ARTIFACTS, settings)
+    found = result["quantized"]
+    print(
+        f"evaluate: accuracy {found.accuracy:.4f} ({found.accuracy_low:.4f} to {found.accuracy_high:.4f} at "
+        f"{settings.evaluate.confidence:.0%} confidence), agreement with float32 {result['agreement']:.4f}"
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,120 @@
+"""Turn a source of images into new Parquet shards of data/; what is already there stays as it is.
+
+python -m pipelines.training.ingest photos.zip       add a source
+python -m pipelines.training.ingest photos --replace start over with this source alone
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from rich.progress import track
+
+from model.inputs import InputError
+from pipelines.command import PipelineError, atomic, run
+from pipelines.dvc import dvc
+from pipelines.training import layout, restore, shards, sources
+from pipelines.training.restore import DATA
+
+SKIPPED = Path("reports/skipped.txt")
+LISTED = 20
+
+
+@dataclass
+class Summary:
+    added: int = 0
+    known: int = 0
+    """Examples that a shard already holds."""
+    bad: list[str] = field(default_factory=list)
+    """Path and reason of each file that is not an acceptable image."""
+
+
+def ingest(source: sources.Source, folder: Path, *, skip_bad: bool = False) -> Summary:
+    """Write shards with those examples of a source that the folder does not hold yet; memory stays bounded.
+
+    Raises PipelineError, and leaves the folder as it was, for a layout that fits none, an empty class, fewer than
+    two classes in all, or a file that is not an acceptable image unless `skip_bad`.
+    """
+    plan = layout.read(source.paths())
+    known_labels = shards.labels(folder)
+    if len(plan.labels | known_labels) < 2:
+        only = ", ".join(sorted(plan.labels))
+        raise PipelineError(f"{source.name} has the single class {only!r}: a classifier needs at least two")
+    known = shards.keys(folder)
+    summary = Summary()
+    with shards.Writer(folder, source.name) as writer:
+        for path, data in track(source.files(), f"ingest {source.name}", plan.images):
+            place = plan.place(path)
+            if place is None:
+                continue
+            try:
+                example = shards.Example(shards.strip(data), *place, source.name)
+            except InputError as error:
+                summary.bad.append(f"{path}: {error}")
+                continue
+            if _contains(known, example.key()):
+                summary.known += 1
+            else:
+                writer.add(example)
+                summary.added += 1
+        if summary.bad and not skip_bad:
+            raise PipelineError(_describe(summary.bad, plan.images))
+        if not summary.added + summary.known:
+            raise PipelineError(f"{source.name} has no acceptable image")
+    return summary
+
+
+def _contains(sorted_keys: np.ndarray, key: int) -> bool:
+    position = int(np.searchsorted(sorted_keys, np.uint64(key)))
+    return position < len(sorted_keys) and int(sorted_keys[position]) == key
+
+
+def _describe(bad: list[str], images: int) -> str:
+    lines = [f"{len(bad):,} of {images:,} files are not acceptable images, nothing was added:", *bad[:LISTED]]
+    if len(bad) > LISTED:
+        lines.append(f"... and {len(bad) - LISTED:,} more")
+    lines.append("repair or remove them, or go on without them: --skip-bad (make: SKIP_BAD=yes)")
+    return "\n  ".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", help=sources.KINDS)
+    parser.add_argument("--replace", action="store_true", help="start over: leave the present data out")
+    parser.add_argument(
+        "--skip-bad", action="store_true", help=f"leave unreadable images out and list them in {SKIPPED}"
+    )
+    options = parser.parse_args()
+    source = sources.open_source(options.source)
+    if options.replace:
+        summary = _replace(source, skip_bad=options.skip_bad)
+    else:
+        if restore.is_recorded(DATA):
+            restore.restore(DATA)
+        summary = ingest(source, DATA, skip_bad=options.skip_bad)
+    dvc("add", "--quiet", str(DATA))
+    print(f"{source.name}: {summary.added:,} images added, {summary.known:,} already there")
+    if summary.bad:
+        with atomic(SKIPPED) as path:
+            path.write_text("\n".join(summary.bad) + "\n")
+        print(f"{len(summary.bad):,} files skipped: see {SKIPPED}")
+
+
+def _replace(source: sources.Source, *, skip_bad: bool) -> Summary:
+    fresh = Path("data.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    try:
+        summary = ingest(source, fresh, skip_bad=skip_bad)
+        shutil.rmtree(DATA, ignore_errors=True)
+        fresh.rename(DATA)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return summary
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,111 @@
+"""Pictures of an evaluation, byte-identical for the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+from sklearn.metrics import ConfusionMatrixDisplay
+
+from model.inputs import Pixels
+from model.predictor import Probabilities
+
+BLUE, ORANGE, GREY = "#2563eb", "#ea580c", "#94a3b8"
+SHEET = 24
+"""Mistakes on a contact sheet, at most."""
+MOST_ANNOTATED = 20
+"""Classes up to which a confusion matrix has room for its numbers."""
+
+
+@contextmanager
+def _figure(path: Path, width: float, height: float) -> Iterator[Axes]:
+    style: Any = {"svg.hashsalt": "slipway", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+    with mpl.rc_context(style):
+        figure, axes = plt.subplots(figsize=(width, height), layout="constrained")
+        try:
+            yield axes
+            figure.savefig(path, transparent=False, metadata={"Date": None} if path.suffix == ".svg" else None)
+        finally:
+            plt.close(figure)
+
+
+def confusion(targets: NDArray[np.int64], predicted: NDArray[np.int64], labels: list[str], path: Path) -> None:
+    """Draw counts of actual against predicted classes."""
+    size = min(max(4.5, 0.32 * len(labels)), 16)
+    few = len(labels) <= MOST_ANNOTATED
+    with _figure(path, size + 0.5, size) as axes:
+        ConfusionMatrixDisplay.from_predictions(
+            targets,
+            predicted,
+            labels=np.arange(len(labels)),
+            display_labels=labels,
+            cmap="Blues",
+            colorbar=False,
+            include_values=few,
+            xticks_rotation="horizontal" if max(map(len, labels)) <= 3 else 60,
+            ax=axes,
+        )
+        axes.set(xlabel="predicted", ylabel="actual")
+
+
+def reliability(rows: list[dict[str, float]], path: Path) -> None:
+    """Draw accuracy against confidence; the area of a dot is its number of examples."""
+    confidence = [row["confidence"] for row in rows]
+    counts = np.array([row["examples"] for row in rows])
+    with _figure(path, 4.5, 4.2) as axes:
+        axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="perfect calibration")
+        axes.plot(confidence, [row["accuracy"] for row in rows], color=BLUE, linewidth=1)
+        axes.scatter(confidence, [row["accuracy"] for row in rows], s=20 + 180 * counts / counts.max(), color=BLUE)
+        axes.set(xlim=(0, 1.03), ylim=(0, 1.03), xlabel="confidence", ylabel="accuracy")
+        axes.legend(frameon=False, loc="upper left")
+
+
+def learning_curves(history: dict[str, list[float]], path: Path) -> None:
+    """Draw the training and validation loss of each epoch."""
+    epochs = np.array(history["epoch"]) + 1
+    with _figure(path, 6, 4.2) as axes:
+        axes.plot(epochs, history["loss"], color=BLUE, label="training")
+        axes.plot(epochs, history["val_loss"], color=ORANGE, label="validation")
+        best = int(np.argmin(history["val_loss"]))
+        axes.axvline(epochs[best], color=GREY, linestyle=":", label=f"kept: epoch {epochs[best]}")
+        axes.set(xlabel="epoch", ylabel="loss", yscale="log")
+        axes.legend(frameon=False)
+
+
+def mistakes(  # noqa: PLR0913, PLR0917 (a picture of all of them)
+    images: Pixels,
+    indices: NDArray[np.int64],
+    targets: NDArray[np.int64],
+    probabilities: Probabilities,
+    labels: list[str],
+    path: Path,
+) -> None:
+    """Draw the wrong answers, most confident first.
+
+    images: all of the data set; indices: the positions in it that targets [n] and probabilities [n, k] are about.
+    """
+    wrong = np.flatnonzero(probabilities.argmax(axis=1) != targets)
+    worst = wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")][:SHEET]
+    columns = 6
+    rows = max(-(-len(worst) // columns), 1)
+    figure, axes = plt.subplots(rows, columns, figsize=(9, 1.9 * rows), layout="constrained", squeeze=False)
+    for panel in axes.flat:
+        panel.axis("off")
+    for panel, position in zip(axes.flat, worst, strict=False):
+        answer = int(probabilities[position].argmax())
+        panel.imshow(images[indices[position]].squeeze(), cmap="gray", vmin=0, vmax=255)
+        panel.set_title(
+            f"{labels[targets[position]]} read as {labels[answer]}\n{probabilities[position, answer]:.0%} sure",
+            fontsize=8,
+        )
+    if not len(worst):
+        axes[0, 0].text(0, 0.5, "No mistakes on the test set.")
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

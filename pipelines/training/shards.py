@@ -1,0 +1,157 @@
+"""Parquet shards: few and large, byte-identical for the same examples, never changed once written."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from PIL import Image, JpegImagePlugin
+
+from model.inputs import decode
+from pipelines.command import PipelineError
+
+SCHEMA = pa.schema(
+    [("image", pa.binary()), ("label", pa.string()), ("split", pa.string()), ("source", pa.string())],
+)
+ROW_GROUP_BYTES = 32 * 2**20
+SHARD_BYTES = 512 * 2**20
+
+
+class Example(NamedTuple):
+    image: bytes
+    label: str
+    split: str | None
+    source: str
+
+    def key(self) -> int:
+        """Return the first 64 bits of a hash of what the shard stores, but for the source's name."""
+        text = f"{self.label}\0{self.split or ''}\0".encode()
+        return int.from_bytes(hashlib.sha256(text + self.image).digest()[:8])
+
+
+def strip(data: bytes) -> bytes:
+    """Return an image without EXIF, GPS position, colour profile or comment, turned upright.
+
+    A PNG keeps its pixels; a JPEG keeps its quantization tables and chroma sampling. Raises InputError.
+    """
+    image = decode(data)
+    with Image.open(io.BytesIO(data)) as original:
+        if not isinstance(original, JpegImagePlugin.JpegImageFile):
+            return encode(image)
+        image.info.clear()
+        buffer = io.BytesIO()
+        sampling = JpegImagePlugin.get_sampling(original)
+        image.save(buffer, "JPEG", qtables=original.quantization, subsampling=max(sampling, 0))
+        return buffer.getvalue()
+
+
+def encode(image: Image.Image) -> bytes:
+    """Return a PNG of the pixels alone.
+
+    It is stored, not deflated: deflate's output differs between processors, and Parquet compresses better.
+    """
+    image.info.clear()
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=0)
+    return buffer.getvalue()
+
+
+class Writer:
+    """Collects examples into shards beside the target folder and moves them in when all is well."""
+
+    def __init__(self, folder: Path, source: str) -> None:
+        self._folder = folder
+        self._source = source
+        self._partial = folder.with_name(f"{folder.name}.partial")
+        self._rows: list[Example] = []
+        self._row_bytes = 0
+        self._shard: pq.ParquetWriter | None = None
+        self._shard_bytes = 0
+        self._shards: list[Path] = []
+
+    def __enter__(self) -> Self:
+        shutil.rmtree(self._partial, ignore_errors=True)
+        self._partial.mkdir(parents=True)
+        return self
+
+    def add(self, example: Example) -> None:
+        self._rows.append(example)
+        self._row_bytes += len(example.image)
+        if self._row_bytes >= ROW_GROUP_BYTES:
+            self._write_rows()
+
+    def _write_rows(self) -> None:
+        if not self._rows:
+            return
+        if self._shard is None:
+            number = len(self._shards) + len(list(self._folder.glob(f"{self._source}-?????.parquet")))
+            self._shards.append(self._partial / f"{self._source}-{number:05}.parquet")
+            self._shard = pq.ParquetWriter(self._shards[-1], SCHEMA, compression="zstd", use_dictionary=False)
+        self._shard.write_table(pa.Table.from_pylist([row._asdict() for row in self._rows], SCHEMA))
+        self._shard_bytes += self._row_bytes
+        self._rows, self._row_bytes = [], 0
+        if self._shard_bytes >= SHARD_BYTES:
+            self._close_shard()
+
+    def _close_shard(self) -> None:
+        if self._shard is not None:
+            self._shard.close()
+        self._shard, self._shard_bytes = None, 0
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._write_rows()
+            self._close_shard()
+            if kind is None:
+                self._folder.mkdir(exist_ok=True)
+                for shard in self._shards:
+                    shard.replace(self._folder / shard.name)
+        finally:
+            shutil.rmtree(self._partial, ignore_errors=True)
+
+
+def open_dataset(folder: Path) -> ds.Dataset:
+    """Open all shards as one table, in the order of their names; a column that a shard lacks is null there.
+
+    Raises PipelineError when a file is not Parquet or its columns have other types than SCHEMA.
+    """
+    files = sorted(str(path) for path in folder.glob("*.parquet"))
+    try:
+        schema = pa.unify_schemas([SCHEMA, *(pq.read_schema(file) for file in files)])
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise PipelineError(f"{folder}/ does not hold shards of images: {error}") from error
+    return ds.dataset(files, schema=schema, format="parquet")
+
+
+def batches(dataset: ds.Dataset, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """Yield record batches of bounded size, in order."""
+    return iter(dataset.to_batches(columns=columns, batch_size=1024, batch_readahead=1, fragment_readahead=1))
+
+
+def keys(folder: Path) -> NDArray[np.uint64]:
+    """Return the sorted keys of all examples in a folder: eight bytes an example."""
+    found = [
+        np.fromiter((Example(**row, source="").key() for row in batch.to_pylist()), np.uint64, batch.num_rows)
+        for batch in batches(open_dataset(folder), ["image", "label", "split"])
+    ]
+    return np.sort(np.concatenate(found)) if found else np.empty(0, np.uint64)
+
+
+def labels(folder: Path) -> set[str]:
+    found: set[str] = set()
+    for batch in batches(open_dataset(folder), ["label"]):
+        found.update(batch.column("label").unique().to_pylist())
+    return found

@@ -1,0 +1,47 @@
+"""Which split an example belongs to, told by its pixels: adding data never moves an example.
+
+Duplicates follow the one that came first, so that none is trained on and tested on, whatever a source says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+NAMES = {
+    "train": TRAIN,
+    "training": TRAIN,
+    "val": VALIDATION,
+    "valid": VALIDATION,
+    "validation": VALIDATION,
+    "test": TEST,
+    "testing": TEST,
+}
+"""What data sets call their splits."""
+Names = NDArray[np.str_]
+
+
+def pixel_id(image: Image.Image) -> str:
+    """Return 32 hexadecimal digits of the decoded picture: equal for grey and RGB files of the same grey picture."""
+    digest = hashlib.sha256(b"%dx%d" % image.size)
+    digest.update(image.convert("RGB").tobytes())
+    return digest.hexdigest()[:32]
+
+
+def assign(ids: Names, given: Names, duplicates: NDArray[np.uint64], validation: float, test: float) -> Names:
+    """Return the split of each of n examples.
+
+    ids: pixel ids; given: the split that the source states, or ""; duplicates: equal for examples that the network
+    cannot tell apart; validation, test: shares. A stated training split gives its share to validation.
+    """
+    position = np.array([int(name[:13], 16) for name in ids.tolist()], np.float64) / 16**13  # uniform in [0, 1)
+    for_validation = (position >= test) & (position < test + validation)
+    splits = np.where(position < test, TEST, np.where(for_validation, VALIDATION, TRAIN))
+    splits = np.where(given == "", splits, np.where((given == TRAIN) & for_validation, VALIDATION, given))
+    _, first, group = np.unique(duplicates, return_index=True, return_inverse=True)
+    first_splits: Names = splits[first][group]
+    return first_splits
