@@ -40,9 +40,9 @@ def decode(data: bytes) -> Image.Image:
         with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
             _refuse_ambiguous(image, data)
             image.load()
-            if image.mode in {"L", "RGB"} and image.format == "PNG" and "exif" not in image.info:
-                return image
-            return _to_grey_or_rgb(ImageOps.exif_transpose(image))
+            if image.format != "PNG" or "exif" in image.info:
+                ImageOps.exif_transpose(image, in_place=True)
+            return _to_grey_or_rgb(image)
     except InputError:
         raise
     except UnidentifiedImageError:
@@ -63,9 +63,7 @@ def _refuse_ambiguous(image: Image.Image, data: bytes) -> None:
 
 
 def _to_grey_or_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "P":
-        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
-    elif "transparency" in image.info:
+    if "transparency" in image.info:
         image = image.convert("RGBA")
     if image.mode in {"LA", "RGBA"}:
         if image.getchannel("A").getextrema() != (255, 255):

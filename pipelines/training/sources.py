@@ -5,9 +5,11 @@ Paths are relative and end in `/` for a folder, so that an empty class is seen. 
 
 from __future__ import annotations
 
+import lzma
 import os
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -110,7 +112,7 @@ class Zip:
                     _check_size(entry.filename, entry.file_size)
                     try:
                         yield entry.filename, archive.read(entry)
-                    except (zipfile.BadZipFile, RuntimeError) as error:
+                    except (zipfile.BadZipFile, RuntimeError, EOFError, zlib.error, lzma.LZMAError) as error:
                         raise PipelineError(f"{self._path}: {entry.filename}: {error}") from error
 
 
@@ -122,24 +124,27 @@ class Tar:
         self.name = path.name.partition(".")[0]
 
     def paths(self) -> Iterator[str]:
-        for member, _ in self._members():
-            yield f"{member.name}/" if member.isdir() else member.name
+        for path, _ in self._members(read=False):
+            yield path
 
     def files(self) -> Iterator[tuple[str, bytes]]:
-        for member, archive in self._members():
-            if member.isfile():
-                _check_size(member.name, member.size)
-                content = archive.extractfile(member)
-                yield member.name, content.read() if content else b""
+        for path, data in self._members(read=True):
+            if not path.endswith("/"):
+                yield path, data
 
-    def _members(self) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
+    def _members(self, *, read: bool) -> Iterator[tuple[str, bytes]]:
         try:
             with tarfile.open(self._path, "r|*") as archive:
                 for member in archive:
-                    member.name = member.name.removeprefix("./")
-                    yield member, archive
-                    archive.members.clear()  # type: ignore[attr-defined] # tarfile remembers every member that it has seen
-        except (tarfile.TarError, EOFError, OSError) as error:
+                    archive.members.clear()  # type: ignore[attr-defined] # tarfile remembers all that it has seen
+                    path = member.name.removeprefix("./")
+                    if member.isdir():
+                        yield f"{path}/", b""
+                    elif member.isfile():
+                        _check_size(path, member.size)
+                        content = archive.extractfile(member) if read else None
+                        yield path, content.read() if content else b""
+        except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
             raise PipelineError(f"{self._path}: damaged archive: {error}") from error
 
 
@@ -155,26 +160,30 @@ class Bucket:
         self.name = PurePosixPath(self._prefix).name or self._bucket
 
     def paths(self) -> Iterator[str]:
-        for path, _ in self._objects():
+        for path, _ in self._objects(read=False):
             yield path
 
     def files(self) -> Iterator[tuple[str, bytes]]:
-        for path, size in self._objects():
+        for path, data in self._objects(read=True):
             if not path.endswith("/"):
-                _check_size(path, size)
-                yield path, self._client.get_object(Bucket=self._bucket, Key=self._prefix + path)["Body"].read()
+                yield path, data
 
-    def _objects(self) -> Iterator[tuple[str, int]]:
+    def _objects(self, *, read: bool) -> Iterator[tuple[str, bytes]]:
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
         try:
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
             for page in pages:
                 for item in page.get("Contents", ()):
-                    if path := item["Key"].removeprefix(self._prefix):
-                        yield path, item["Size"]
+                    path = item["Key"].removeprefix(self._prefix)
+                    _check_size(path, item["Size"])
+                    if path:
+                        yield path, self._read(item["Key"]) if read else b""
         except (BotoCoreError, ClientError) as error:
             raise PipelineError(f"{self._location}: {error}") from error
+
+    def _read(self, key: str) -> bytes:
+        return self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
 
 
 def _check_size(path: str, size: int) -> None:

@@ -1,0 +1,186 @@
+"""What tests share: pictures, and copies of the project to run commands in."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipelines.params import Params
+
+ROOT = Path(__file__).parent.parent
+
+
+def encode(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def picture(seed: int = 0, size: tuple[int, int] = (12, 10), mode: str = "RGB") -> Image.Image:
+    """Return a picture of random pixels; size is width and height."""
+    width, height = size
+    shape = (height, width) if mode == "L" else (height, width, 3)
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape, np.uint8))
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that writes `<label>/<n>.png` for each label and count, every picture another."""
+
+    def write(counts: dict[str, int], name: str = "photos", first: int = 0) -> Path:
+        folder = tmp_path / name
+        seed = first
+        for label, count in counts.items():
+            (folder / label).mkdir(parents=True)
+            for number in range(count):
+                (folder / label / f"{number:03}.png").write_bytes(encode(picture(seed)))
+                seed += 1
+        return folder
+
+    return write
+
+
+@dataclass(frozen=True)
+class Project:
+    """A copy of the working tree, as a repository of its own with the environment of this one."""
+
+    path: Path
+
+    def environment(self) -> dict[str, str]:
+        own = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "MAKE", "MFLAGS"))}
+        own.pop("PYTHONDONTWRITEBYTECODE", None)
+        return own | {"PATH": f"{self.path}/.venv/bin:{own['PATH']}"}
+
+    def start(self, *command: str, **variables: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            command,
+            cwd=self.path,
+            env=self.environment() | variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *command: str, expect: int = 0, timeout: float = 600, **variables: str) -> str:
+        """Run a command to its end and return its output; fail when its exit code is not the expected one."""
+        process = self.start(*command, **variables)
+        try:
+            output, _ = process.communicate(timeout=timeout)
+        finally:
+            process.kill()
+        assert process.returncode == expect, f"{' '.join(command)} ended with {process.returncode}:\n{output}"
+        return output
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        file = self.path / name
+        text = file.read_text()
+        assert old in text, f"{name} has no {old!r}"
+        file.write_text(text.replace(old, new))
+
+
+def copy_tree(target: Path) -> None:
+    """Copy what Git tracks or would track, with its times, and make a repository of it."""
+    listed = subprocess.check_output(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, text=True)
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+    git(target, "init", "--quiet", "--initial-branch=main")
+    git(target, "add", "--all")
+    git(target, "commit", "--quiet", "--message", "Copy")
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.com"]
+    return subprocess.check_output(["git", *identity, *arguments], cwd=folder, text=True)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A copy of the project without data, artifacts or cache; its environment is already there."""
+    copy = Project(tmp_path / "project")
+    copy.path.mkdir()
+    copy_tree(copy.path)
+    for name in (".venv", ".tools"):
+        if (ROOT / name).exists():
+            (copy.path / name).symlink_to(ROOT / name)
+    return copy
+
+
+@pytest.fixture
+def small_project(project: Project) -> Project:
+    """The same with quick settings: one epoch on small pictures."""
+    project.edit("params.yaml", "epochs: 30", "epochs: 1")
+    project.edit("params.yaml", "height: 28", "height: 12")
+    project.edit("params.yaml", "width: 28", "width: 12")
+    project.edit("params.yaml", "min_agreement: 0.97", "min_agreement: 0.5")
+    return project
+
+
+def wait_for(condition: Callable[[], bool], what: str, timeout: float = 60) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {timeout} s for {what}"
+        time.sleep(0.02)
+
+
+def need(programs: Sequence[str]) -> Iterator[str]:
+    """Skip when a program is missing; under CI=true that is a failure instead."""
+    missing = [name for name in programs if shutil.which(name) is None]
+    if missing and os.environ.get("CI") == "true":
+        pytest.fail(f"CI needs {', '.join(missing)}: install it in .ci/run")
+    if missing:
+        pytest.skip(f"needs {', '.join(missing)}")
+    return iter(programs)
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The digits as shards: a data folder."""
+    from pipelines.training.ingest import ingest  # noqa: PLC0415 (slow, and not every run needs it)
+    from pipelines.training.sources import Digits  # noqa: PLC0415
+
+    folder = tmp_path_factory.mktemp("digits") / "data"
+    ingest(Digits(), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Path:
+    """A folder like artifacts/ with digits of 12x12 pixels and a network after three epochs, quantized."""
+    from pipelines import params  # noqa: PLC0415
+    from pipelines.training.dataset import Dataset  # noqa: PLC0415
+    from pipelines.training.prepare import prepare  # noqa: PLC0415
+    from pipelines.training.quantize import quantize  # noqa: PLC0415
+    from pipelines.training.train import train  # noqa: PLC0415
+
+    folder = tmp_path_factory.mktemp("trained")
+    settings = quick(params.load(ROOT / "params.yaml"))
+    prepare(digits, folder / "dataset", settings.prepare)
+    dataset = Dataset(folder / "dataset")
+    train(dataset, settings.train, folder / "model.weights.h5", folder / "history.csv")
+    quantize(dataset, folder / "model.weights.h5", folder, settings)
+    return folder
+
+
+def quick(settings: Params) -> Params:
+    """Return settings that take seconds."""
+    replace = msgspec.structs.replace
+    return replace(
+        settings,
+        prepare=replace(settings.prepare, height=12, width=12),
+        train=replace(settings.train, epochs=3, warmup_epochs=1),
+        quantize=replace(settings.quantize, calibration_examples=100),
+    )

@@ -1,0 +1,89 @@
+"""pipelines.training.sources: the same pictures come out of a folder, an archive and a bucket."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tarfile
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipelines.command import PipelineError
+from pipelines.training import sources
+from pipelines.training.sources import open_source
+from tests.conftest import encode, picture
+
+
+def test_digits() -> None:
+    """The bundled digits are 1,797 in ten classes, the same bytes each time."""
+    files = list(open_source("digits").files())
+    assert len(files) == 1797
+    assert {path.split("/")[0] for path, _ in files} == set("0123456789")
+    assert files == list(open_source("digits").files())
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "gztar", "bztar", "xztar"])
+def test_archives_hold_what_the_folder_holds(image_folder: Callable[..., Path], tmp_path: Path, kind: str) -> None:
+    """Packing a folder changes nothing about its files."""
+    folder = image_folder({"a": 3, "b": 2})
+    archive = shutil.make_archive(str(tmp_path / "packed"), kind, folder)
+    assert dict(open_source(archive).files()) == dict(open_source(str(folder)).files())
+    assert {"a/", "b/"} <= set(open_source(archive).paths())
+
+
+def test_the_order_of_a_folder_is_its_names(image_folder: Callable[..., Path]) -> None:
+    """A file system's own order never shows."""
+    folder = image_folder({"b": 2, "a": 2})
+    (folder / "a" / "zz.png").write_bytes(b"1")
+    (folder / "a" / "000.png").rename(folder / "a" / "zzz.png")
+    files = [path for path, _ in open_source(str(folder)).files()]
+    assert files == ["a/001.png", "a/zz.png", "a/zzz.png", "b/000.png", "b/001.png"]
+
+
+def test_a_tar_is_streamed(tmp_path: Path) -> None:
+    """Reading a tar of 300 files of 100 kB needs the memory of a few of them."""
+    path = tmp_path / "big.tar"
+    with tarfile.open(path, "w") as archive:
+        for number in range(300):
+            member = tarfile.TarInfo(f"a/{number}.png")
+            member.size = 100_000
+            archive.addfile(member, io.BytesIO(bytes(100_000)))
+    tracemalloc.start()
+    assert sum(1 for _ in open_source(str(path)).files()) == 300
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2_000_000
+
+
+def test_what_is_no_source_is_refused(tmp_path: Path) -> None:
+    """A missing path and a file of another kind are answered with the kinds there are."""
+    with pytest.raises(PipelineError, match="no source 'nowhere'.*`digits`, a folder, a .zip"):
+        open_source("nowhere")
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(PipelineError, match=r"cannot read .*notes\.txt"):
+        open_source(str(tmp_path / "notes.txt"))
+
+
+def test_damaged_archives_are_refused(image_folder: Callable[..., Path], tmp_path: Path) -> None:
+    """A cut or changed archive is named, not silently shortened."""
+    folder = image_folder({"a": 30, "b": 30})
+    packed = Path(shutil.make_archive(str(tmp_path / "packed"), "gztar", folder))
+    packed.write_bytes(packed.read_bytes()[:-2000])
+    with pytest.raises(PipelineError, match="packed.*damaged"):
+        list(open_source(str(packed)).files())
+    zipped = Path(shutil.make_archive(str(tmp_path / "zipped"), "zip", folder))
+    content = bytearray(zipped.read_bytes())
+    content[200] ^= 255
+    zipped.write_bytes(content)
+    with pytest.raises(PipelineError, match=r"zipped\.zip: .*: Bad CRC"):
+        list(open_source(str(zipped)).files())
+
+
+def test_a_file_beyond_reason_is_refused(image_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file is refused by its size before it is read."""
+    monkeypatch.setattr(sources, "MAX_FILE_BYTES", len(encode(picture(0))) - 100)
+    with pytest.raises(PipelineError, match=r"a/000\.png has .* bytes"):
+        list(open_source(str(image_folder({"a": 1, "b": 1}))).files())
