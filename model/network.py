@@ -7,7 +7,9 @@ network makes its served answers random.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -43,6 +45,17 @@ def build(name: str, input_shape: Shape, classes: int, dropout: float = 0.0) -> 
         x = layers.Dropout(dropout, name="dropout")(x)
     x = layers.Dense(classes, name="logits")(x)
     return keras.Model(pixels, layers.Softmax(name="probabilities")(x), name=name)
+
+
+def load_weights(model: keras.Model, path: Path) -> None:
+    """Fill a network with saved weights. Raises NetworkError when they are missing or do not fit every layer."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # all that Keras does when it leaves a layer untrained
+            model.load_weights(path)
+    except (ValueError, OSError, UserWarning) as error:
+        reason = str(error).partition("\n")[0]
+        raise NetworkError(f"{path} does not fit the network {model.name}: {reason}") from error
 
 
 def _flatten(x: keras.KerasTensor) -> keras.KerasTensor:

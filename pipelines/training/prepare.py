@@ -13,9 +13,9 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pyarrow.dataset import Dataset as Shards
 from rich.progress import Progress
 
 from model.inputs import InputError, Pixels, Shape, decode, to_pixels
@@ -36,6 +36,8 @@ def prepare(data: Path, folder: Path, settings: params.Prepare) -> dataset.Schem
     total = source.count_rows()
     if not total:
         raise PipelineError(f"{data}/ holds no examples: fill it with `make data`")
+    if nulls := source.count_rows(filter=ds.field("label").is_null() | ds.field("image").is_null()):
+        raise PipelineError(f"{data}/ holds {nulls:,} examples without a label or an image")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     sizes: list[tuple[int, int]] = []
@@ -67,7 +69,7 @@ def prepare(data: Path, folder: Path, settings: params.Prepare) -> dataset.Schem
     return schema
 
 
-def _decode(source: Shards, shape: Shape, total: int) -> Iterator[tuple[str, tuple[int, int], Pixels]]:
+def _decode(source: ds.Dataset, shape: Shape, total: int) -> Iterator[tuple[str, tuple[int, int], Pixels]]:
     """Yield each image's pixel id, its original width and height, and its prepared pixels."""
     with Progress() as progress:
         task = progress.add_task("prepare", total=total)

@@ -98,18 +98,14 @@ def quantize(
 ) -> dict[str, float]:
     """Write both files and their manifest, and return each file's agreement with the trained network.
 
-    Raises PipelineError, and leaves the folder as it was, when the weights do not fit or a conversion failed.
+    Raises NetworkError for weights that do not fit, and PipelineError for a conversion that failed; the folder is then
+    as it was.
     """
     make_deterministic(settings.train)
     schema = dataset.schema
     # Built anew, without what training wrapped around it.
     model = network.build(settings.train.network, schema.input_shape, len(schema.labels))
-    try:
-        model.load_weights(weights)
-    except (ValueError, OSError) as error:
-        raise PipelineError(
-            f"{weights} does not fit the network {model.name}: run `dvc repro train`: {error}"
-        ) from error
+    network.load_weights(model, weights)
     images = _pick(dataset, settings)
     expected = model.predict(images.astype(np.float32), verbose=0)
     plan = {

@@ -33,13 +33,13 @@ HISTORY = ARTIFACTS / "history.csv"
 def train(dataset: Dataset, settings: params.Train, weights: Path, history: Path) -> float:
     """Train, keep the weights of the epoch with the best validation loss, and return its validation accuracy.
 
-    Raises PipelineError for initial weights that do not fit, and when the loss is no longer a number.
+    Raises NetworkError for initial weights that do not fit, and PipelineError when the loss is no longer a number.
     """
     make_deterministic(settings)
     schema = dataset.schema
     model = network.build(settings.network, schema.input_shape, len(schema.labels), settings.dropout)
     if settings.initial_weights:
-        _load(model, Path(settings.initial_weights))
+        network.load_weights(model, Path(settings.initial_weights))
     learner = _with_augmentation(model, settings)
     training = dataset.indices(split.TRAIN)
     steps = -(-len(training) // settings.batch_size)
@@ -74,6 +74,7 @@ def train(dataset: Dataset, settings: params.Train, weights: Path, history: Path
 
 def make_deterministic(settings: params.Train) -> None:
     """Seed every generator and pin the thread count, on which the order of floating-point sums depends."""
+    keras.utils.clear_session()  # layers are named by a counter, and the names are in the files
     keras.utils.set_random_seed(settings.seed)
     if tf.config.threading.get_intra_op_parallelism_threads() != settings.threads:
         tf.config.threading.set_intra_op_parallelism_threads(settings.threads)
@@ -136,15 +137,6 @@ def _class_weights(targets: NDArray[np.int64], settings: params.Train) -> dict[i
     classes = np.unique(targets)
     weights = compute_class_weight("balanced", classes=classes, y=targets)
     return dict(zip(classes.tolist(), weights.tolist(), strict=True))
-
-
-def _load(model: keras.Model, path: Path) -> None:
-    if not path.is_file():
-        raise PipelineError(f"train.initial_weights: {path} is missing")
-    try:
-        model.load_weights(path)
-    except (ValueError, OSError) as error:
-        raise PipelineError(f"train.initial_weights: {path} does not fit the network {model.name}: {error}") from error
 
 
 def _h5(path: Path) -> Path:

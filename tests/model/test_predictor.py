@@ -54,7 +54,7 @@ def test_threads_share_a_predictor(trained: Path, images: Pixels) -> None:
         barrier.wait()
         return all(
             np.array_equal(predictor.predict(images[start : start + worker + 1]), expected[start : start + worker + 1])
-            for start in range(0, 200)
+            for start in range(200)
         )
 
     with ThreadPoolExecutor(8) as pool:

@@ -60,7 +60,7 @@ def test_splits_and_sources_are_recorded(image_folder: Callable[..., Path], tmp_
     ]
 
 
-def test_metadata_is_stripped(tmp_path: Path) -> None:
+def test_metadata_is_stripped() -> None:
     """No EXIF, GPS position, comment, colour profile or text survives, in PNG or JPEG; the picture does."""
     exif = Image.Exif()
     exif[0x010F] = "SECRET-CAMERA"

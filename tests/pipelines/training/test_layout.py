@@ -20,7 +20,7 @@ def test_every_label_is_found_whatever_wraps_it(labels: set[str], root: list[str
     parts = ["train", "test"] if splits else [""]
     paths = ["/".join(filter(None, [*root, part, label, "1.png"])) for part in parts for label in labels]
     # A leading folder that is itself called train, or labels that are, read as splits: an ambiguity nobody can resolve.
-    if not {name for name in [*root, *labels]} & set(layout.NAMES):
+    if not {*root, *labels} & set(layout.NAMES):
         found = layout.read(paths)
         assert found.labels == labels
         assert found.images == len(paths)
