@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 from pipelines.command import PipelineError
+
+DATA = Path("data")
+"""The data set, which data.dvc records."""
 
 
 def dvc(*arguments: str) -> str:

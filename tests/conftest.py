@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -136,14 +136,13 @@ def wait_for(condition: Callable[[], bool], what: str, timeout: float = 60) -> N
         time.sleep(0.02)
 
 
-def need(programs: Sequence[str]) -> Iterator[str]:
+def need(*programs: str) -> None:
     """Skip when a program is missing; under CI=true that is a failure instead."""
-    missing = [name for name in programs if shutil.which(name) is None]
+    missing = ", ".join(name for name in programs if shutil.which(name) is None)
     if missing and os.environ.get("CI") == "true":
-        pytest.fail(f"CI needs {', '.join(missing)}: install it in .ci/run")
+        pytest.fail(f"CI needs {missing}: install it in .ci/run")
     if missing:
-        pytest.skip(f"needs {', '.join(missing)}")
-    return iter(programs)
+        pytest.skip(f"needs {missing}")
 
 
 @pytest.fixture(scope="session")

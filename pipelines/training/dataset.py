@@ -17,6 +17,7 @@ from model.inputs import Pixels
 
 ARTIFACTS = Path("artifacts")
 FOLDER = ARTIFACTS / "dataset"
+WEIGHTS = ARTIFACTS / "model.weights.h5"
 IMAGES, EXAMPLES, SCHEMA, REFERENCE = "images.npy", "examples.parquet", "schema.json", "reference.json"
 COLUMNS = ("id", "label", "split")
 

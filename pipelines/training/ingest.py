@@ -16,9 +16,8 @@ from rich.progress import track
 
 from model.inputs import InputError
 from pipelines.command import PipelineError, atomic, run
-from pipelines.dvc import dvc
+from pipelines.dvc import DATA, dvc
 from pipelines.training import layout, restore, shards, sources
-from pipelines.training.restore import DATA
 
 SKIPPED = Path("reports/skipped.txt")
 LISTED = 20

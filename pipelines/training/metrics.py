@@ -1,4 +1,4 @@
-"""How good probabilities are, by scikit-learn, SciPy and statsmodels; every function takes all classes' columns.
+"""How good probabilities are, by scikit-learn and SciPy; every function takes all classes' columns.
 
 Shapes throughout: targets int64 [n], probabilities float32 [n, k].
 """
@@ -10,9 +10,8 @@ from typing import Any
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binned_statistic
+from scipy.stats import binned_statistic, binomtest
 from sklearn.metrics import brier_score_loss, f1_score, log_loss, precision_recall_fscore_support
-from statsmodels.stats.proportion import proportion_confint
 
 Targets = NDArray[np.int64]
 Probabilities = NDArray[np.floating[Any]]
@@ -39,8 +38,8 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True):
 
 def accuracy(correct: NDArray[np.bool_], confidence: float) -> Accuracy:
     """Return the accuracy of n outcomes, at least one, with its interval at a confidence level."""
-    low, high = proportion_confint(int(correct.sum()), len(correct), 1 - confidence, "wilson")
-    return Accuracy(float(correct.mean()), float(low), float(high), len(correct))
+    interval = binomtest(int(correct.sum()), len(correct)).proportion_ci(confidence, "wilson")
+    return Accuracy(float(correct.mean()), float(interval.low), float(interval.high), len(correct))
 
 
 def scores(targets: Targets, probabilities: Probabilities, confidence: float, bins: int) -> Scores:

@@ -21,8 +21,8 @@ from rich.progress import Progress
 from model.inputs import InputError, Pixels, Shape, decode, to_pixels
 from pipelines import params
 from pipelines.command import PipelineError, run
+from pipelines.dvc import DATA
 from pipelines.training import dataset, reference, shards, split
-from pipelines.training.restore import DATA
 
 Duplicates = NDArray[np.uint64]
 

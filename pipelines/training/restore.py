@@ -11,9 +11,7 @@ from pathlib import Path
 
 from pipelines import params
 from pipelines.command import PipelineError, run
-from pipelines.dvc import dvc, succeeds
-
-DATA = Path("data")
+from pipelines.dvc import DATA, dvc, succeeds
 
 
 def is_recorded(data: Path) -> bool:

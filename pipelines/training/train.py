@@ -24,9 +24,9 @@ from model import network
 from pipelines import params
 from pipelines.command import PipelineError, atomic, run
 from pipelines.training import split
-from pipelines.training.dataset import ARTIFACTS, Dataset
+from pipelines.training.dataset import ARTIFACTS, WEIGHTS, Dataset
+from pipelines.training.determinism import make_deterministic
 
-WEIGHTS = ARTIFACTS / "model.weights.h5"
 HISTORY = ARTIFACTS / "history.csv"
 
 
@@ -70,15 +70,6 @@ def train(dataset: Dataset, settings: params.Train, weights: Path, history: Path
         _h5(path).rename(path)
     best = int(np.argmin(record["val_loss"]))
     return float(record["val_accuracy"][best])
-
-
-def make_deterministic(settings: params.Train) -> None:
-    """Seed every generator and pin the thread count, on which the order of floating-point sums depends."""
-    keras.utils.clear_session()  # layers are named by a counter, and the names are in the files
-    keras.utils.set_random_seed(settings.seed)
-    if tf.config.threading.get_intra_op_parallelism_threads() != settings.threads:
-        tf.config.threading.set_intra_op_parallelism_threads(settings.threads)
-    tf.config.experimental.enable_op_determinism()
 
 
 def feed(dataset: Dataset, indices: NDArray[np.int64], batch_size: int, seed: int | None = None) -> tf.data.Dataset:

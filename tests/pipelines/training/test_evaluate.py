@@ -1,0 +1,136 @@
+"""pipelines.training.evaluate: what is written is what the files that ship answer."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from model.manifest import MODEL, REFERENCE, ManifestError
+from model.predictor import Predictor
+from pipelines import params
+from pipelines.training import studies
+from pipelines.training.dataset import Dataset
+from pipelines.training.evaluate import evaluate
+from tests.conftest import ROOT, quick
+
+SETTINGS = quick(params.load(ROOT / "params.yaml"))
+
+
+@pytest.fixture(scope="module")
+def evaluated(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("evaluated") / "artifacts"
+    shutil.copytree(trained, folder)
+    evaluate(Dataset(folder / "dataset"), folder, SETTINGS)
+    return folder
+
+
+def read(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "metrics.json").read_text())
+
+
+def test_predictions_are_the_predictors(evaluated: Path) -> None:
+    """The recorded probabilities are, bit for bit, what each file answers, beside each example's id and label."""
+    dataset = Dataset(evaluated / "dataset")
+    test = dataset.indices("test")
+    table = pq.read_table(evaluated / "predictions.parquet")
+    for column, name in (("quantized", MODEL), ("float", REFERENCE)):
+        recorded = np.stack(table[column].to_numpy(zero_copy_only=False))
+        batches = [Predictor(evaluated / name).predict(images) for images in dataset.batches(test)]
+        assert np.array_equal(recorded, np.concatenate(batches))
+    assert table["id"].to_pylist() == dataset.examples["id"].take(test).to_pylist()
+    assert table["label"].to_pylist() == [dataset.schema.labels[target] for target in dataset.targets[test]]
+
+
+def test_metrics_follow_from_the_predictions(evaluated: Path) -> None:
+    """Accuracy, agreement, classes and sizes can be worked out again from what lies beside them."""
+    found = read(evaluated)
+    table = pq.read_table(evaluated / "predictions.parquet")
+    labels = np.array(Dataset(evaluated / "dataset").schema.labels)
+    answers = {
+        name: labels[np.stack(table[name].to_numpy(zero_copy_only=False)).argmax(axis=1)]
+        for name in ("quantized", "float")
+    }
+    actual = np.array(table["label"].to_pylist())
+    for name, answer in answers.items():
+        assert found[name]["accuracy"] == pytest.approx(float(np.mean(answer == actual)))
+    assert found["agreement"] == pytest.approx(float(np.mean(answers["quantized"] == answers["float"])))
+    assert found["classes"]["3"]["recall"] == pytest.approx(float(np.mean(answers["quantized"][actual == "3"] == "3")))
+    assert found["size"]["quantized"] == (evaluated / MODEL).stat().st_size
+    assert found["test"]["examples"] == len(actual)
+    assert set(found["robustness"]) == {"noise", "blur", "brightness", "contrast", "shift", "rotation"}
+
+
+def test_the_model_beats_the_baselines(evaluated: Path) -> None:
+    """Three epochs already beat guessing; the most frequent class has the share that it has."""
+    found = read(evaluated)
+    actual = pq.read_table(evaluated / "predictions.parquet")["label"].to_pylist()
+    assert (
+        max(actual.count(label) for label in set(actual)) / len(actual)
+        >= found["baselines"]["most_frequent"]["accuracy"]
+    )
+    assert found["quantized"]["accuracy"] > found["baselines"]["most_frequent"]["accuracy"] + 0.3
+    assert found["baselines"]["logistic_regression"]["accuracy"] > 0.9
+
+
+def test_the_same_model_gives_the_same_bytes(evaluated: Path, tmp_path: Path) -> None:
+    """Evaluating again is byte-identical, pictures too."""
+    again = tmp_path / "again"
+    shutil.copytree(evaluated, again)
+    for path in (again / "metrics.json", again / "predictions.parquet"):
+        path.unlink()
+    shutil.rmtree(again / "plots")
+    evaluate(Dataset(again / "dataset"), again, SETTINGS)
+    for path in sorted(evaluated.rglob("*")):
+        if path.is_file():
+            assert path.read_bytes() == (again / path.relative_to(evaluated)).read_bytes(), path.name
+
+
+def test_a_file_that_is_not_the_manifests_is_refused(trained: Path, tmp_path: Path) -> None:
+    """A model that was swapped after quantization is not evaluated."""
+    shutil.copytree(trained, tmp_path / "artifacts")
+    (tmp_path / "artifacts" / MODEL).write_bytes((trained / REFERENCE).read_bytes())
+    with pytest.raises(ManifestError, match=r"model\.tflite is not the file"):
+        evaluate(Dataset(trained / "dataset"), tmp_path / "artifacts", SETTINGS)
+
+
+def test_pictures_can_be_opened(evaluated: Path) -> None:
+    """Each plot is there, and the contact sheet is a picture of some size."""
+    names = {path.name for path in (evaluated / "plots").iterdir()}
+    assert {"confusion.svg", "reliability.svg", "learning_curves.svg", "mistakes.png", "confusion.csv"} <= names
+    with Image.open(evaluated / "plots" / "mistakes.png") as sheet:
+        assert sheet.width > 500
+        assert len(set(sheet.convert("L").tobytes())) > 20
+
+
+def test_slices_of_extra_columns(trained: Path, tmp_path: Path) -> None:
+    """Each value of an extra column has its accuracy; a column of one value, and the model's own, are left out."""
+    folder = tmp_path / "dataset"
+    shutil.copytree(trained / "dataset", folder)
+    table = pq.read_table(folder / "examples.parquet")
+    cameras = [["x", "y", None][number % 3] for number in range(table.num_rows)]
+    pq.write_table(table.append_column("camera", [cameras]), folder / "examples.parquet")
+    dataset = Dataset(folder)
+    test = dataset.indices("test")
+    correct = np.array([cameras[position] == "x" for position in test])
+    found = studies.slices(dataset, correct, 0.95)
+    assert set(found) == {"camera"}
+    assert {name: row.accuracy for name, row in found["camera"].items()} == {"x": 1, "y": 0, "None": 0}
+    assert sum(row.examples for row in found["camera"].values()) == len(test)
+
+
+def test_robustness_is_measured_on_a_part(trained: Path) -> None:
+    """No more examples are corrupted than params allow, and severity zero is the plain accuracy."""
+    dataset = Dataset(trained / "dataset")
+    none = dict.fromkeys(("noise", "blur", "brightness", "contrast", "shift", "rotation"), 0)
+    settings = msgspec.structs.replace(SETTINGS.evaluate, robustness=params.Robustness(examples=100, **none))
+    found = studies.robustness(Predictor(trained / MODEL), dataset, settings)
+    assert {row.examples for row in found.values()} == {90}
+    assert len({row.accuracy for row in found.values()}) == 1
