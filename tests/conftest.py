@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from pipelines.params import Params
+from tests.system.gateway import PROGRAMS, Gateway, gateway
 
 ROOT = Path(__file__).parent.parent
 
@@ -183,3 +184,11 @@ def quick(settings: Params) -> Params:
         train=replace(settings.train, epochs=3, warmup_epochs=1),
         quantize=replace(settings.quantize, calibration_examples=100),
     )
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A real S3 service with one user."""
+    need(*PROGRAMS)
+    with gateway(tmp_path_factory.mktemp("s3")) as running:
+        yield running

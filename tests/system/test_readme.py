@@ -1,0 +1,75 @@
+"""README is true: its commands are run in a fresh clone on nothing but Python, Git and make."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, Project, copy_tree
+
+README = (ROOT / "README.md").read_text()
+BLOCKS = [block.split("\n") for block in re.findall(r"```sh\n(.*?)\n```", README, re.DOTALL)]
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Project:
+    """A clone with nothing set up, on a PATH without uv."""
+    fresh = Project(tmp_path / "clone")
+    fresh.path.mkdir()
+    copy_tree(fresh.path)
+    return fresh
+
+
+def test_the_first_command_on_a_fresh_clone(clone: Project) -> None:
+    """`make` sets everything up and ends with a report; again it does no work, and Git sees nothing new."""
+    assert BLOCKS[0] == ["make       # sets up, trains, quantizes, evaluates, reports", "make test  # runs every test"]
+    path = ":".join(part for part in os.environ["PATH"].split(":") if part and not (Path(part) / "uv").exists())
+    first = clone.run("make", timeout=900, PATH=f"{clone.path}/.venv/bin:{path}")
+    assert "fetching uv-" in first
+    assert f"report: {clone.path}/reports/index.html" in first
+    changed = subprocess.check_output(["git", "status", "--porcelain"], cwd=clone.path, text=True)
+    # Another kind of processor rounds differently and gives other weights.
+    assert {line.split()[-1] for line in changed.splitlines()} <= {"dvc.lock", "artifacts/metrics.json"}
+    made = {path: path.stat().st_mtime_ns for path in (clone.path / "artifacts").rglob("*")}
+    started = time.monotonic()
+    second = clone.run("make", PATH=f"{clone.path}/.venv/bin:{path}")
+    assert "Running stage" not in second
+    assert "Data and pipelines are up to date" in second
+    assert {path: path.stat().st_mtime_ns for path in (clone.path / "artifacts").rglob("*")} == made
+    assert time.monotonic() - started < 60
+    assert clone.run("make", "-n", "test").splitlines()[-1] == "pytest"
+
+
+def test_every_make_target_that_is_named_exists() -> None:
+    """README, the contributor's page and the other documents name no target that the Makefile lacks."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for document in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+        named = set(re.findall(r"`make ([a-z-]+)", document.read_text()))
+        named |= set(re.findall(r"^make ([a-z-]+)", document.read_text(), re.MULTILINE))
+        assert named <= targets, document.name
+
+
+def test_every_path_that_is_named_exists() -> None:
+    """Links lead somewhere, and the tree shows what there is."""
+    for link in re.findall(r"\]\((?!http)([^)#]+)", README):
+        assert (ROOT / link).exists(), link
+    tree = re.search(r"```text\n(.*?)\n```", README, re.DOTALL)
+    assert tree
+    for name in re.findall(r"^(\S+)", tree[1], re.MULTILINE):
+        assert (ROOT / name).exists() or name in {"data/", "artifacts/", "reports/"}, name
+
+
+def test_own_data_in_three_commands(clone: Project) -> None:
+    """The three commands are those that the system test of own data runs."""
+    assert shutil.which("make")
+    assert BLOCKS[1][0].startswith("make data SOURCE=")
+    assert BLOCKS[1][1].startswith("$EDITOR params.yaml")
+    assert BLOCKS[1][2].startswith("make")
+    plan = clone.run("make", "-n", "data", "SOURCE=photos", "REPLACE=yes").splitlines()[-1]
+    assert plan.split() == ["python", "-m", "pipelines.training.ingest", '"$SOURCE"', "--replace"]
