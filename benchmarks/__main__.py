@@ -1,0 +1,34 @@
+"""Measure and print; nothing passes or fails.
+
+make bench                      everything
+python -m benchmarks prepare    one of: predictor, prepare, repro
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import predictor, prepare, repro
+from pipelines.command import run
+
+BENCHMARKS = {"predictor": predictor.measure, "prepare": prepare.measure, "repro": repro.measure}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(BENCHMARKS)}; all without any")
+    names = parser.parse_args().names or list(BENCHMARKS)
+    if unknown := set(names) - set(BENCHMARKS):
+        parser.error(f"unknown benchmark {', '.join(sorted(unknown))}: choose from {', '.join(BENCHMARKS)}")
+    table = Table("benchmark", "measured", "goal", title="Medians; contenders take turns in one run")
+    for name in names:
+        for what, measured, goal in BENCHMARKS[name]():
+            table.add_row(what, measured, goal)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    run(main)
