@@ -16,7 +16,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
 data: $(ENVIRONMENT) ## Restore data/; or add SOURCE=<folder, archive or s3://bucket/prefix> [REPLACE=yes] [SKIP_BAD=yes]
-	@python -m pipelines.training.$(if $(SOURCE),ingest "$$SOURCE" $(if $(REPLACE),--replace) $(if $(SKIP_BAD),--skip-bad),restore)
+	@python -m pipelines.training.$(if $(SOURCE),ingest "$$SOURCE" $(if $(filter yes,$(REPLACE)),--replace) $(if $(filter yes,$(SKIP_BAD)),--skip-bad),restore)
 
 repro: dvc.lock ## Run the stages of dvc.yaml that are out of date
 

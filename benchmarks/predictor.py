@@ -10,14 +10,14 @@ from ai_edge_litert.interpreter import Interpreter
 
 from benchmarks.timing import Row, interleave
 from model.inputs import Pixels
-from model.manifest import MODEL, REFERENCE
+from model.manifest import FLOAT_MODEL, MODEL
 from model.predictor import Predictor
 from pipelines.training.dataset import ARTIFACTS, Dataset
 
 
 def measure() -> Iterator[Row]:
     images = Dataset().images
-    for name in (MODEL, REFERENCE):
+    for name in (MODEL, FLOAT_MODEL):
         for size in (1, 32):
             batch = np.ascontiguousarray(images[:size])
             predict = partial(Predictor(ARTIFACTS / name).predict, batch)

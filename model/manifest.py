@@ -12,7 +12,7 @@ from model import ModelError
 NAME = "manifest.json"
 MODEL = "model.tflite"
 """What ships."""
-REFERENCE = "model_float32.tflite"
+FLOAT_MODEL = "model_float32.tflite"
 """What it is held against."""
 
 
@@ -56,6 +56,8 @@ def load(folder: Path) -> Manifest:
         raise ManifestError(f"{path} is missing: a model is served only with its manifest") from None
     except msgspec.DecodeError as error:
         raise ManifestError(f"{path}: {error}") from error
+    if MODEL not in manifest.files:
+        raise ManifestError(f"{path} does not name {MODEL}")
     for name, expected in manifest.files.items():
         if Path(name).name != name:
             raise ManifestError(f"{path} names {name!r}, which is not a plain file name")

@@ -17,8 +17,7 @@ import keras
 from keras import layers
 
 from model import ModelError
-
-Shape = tuple[int, int, int]
+from model.inputs import Shape
 
 
 class NetworkError(ModelError):

@@ -24,10 +24,9 @@ def run(body: Callable[[], None]) -> None:
     except (PipelineError, ModelError) as error:
         sys.exit(f"error: {error}")
     except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        where = f" for {error.filename}" if error.filename else ""
-        sys.exit(f"error: no space left on the disk{where}: free some and run the same command again")
+        if error.errno == errno.ENOSPC:
+            sys.exit(f"error: no space left on the disk ({error}): free some and run the same command again")
+        sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         print("interrupted: run the same command again to go on", file=sys.stderr)
         sys.exit(INTERRUPTED)
@@ -37,7 +36,7 @@ def run(body: Callable[[], None]) -> None:
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path that becomes `path` when the block ends well, and disappears when it does not."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".partial.{path.name}")  # with the same ending, which Keras goes by
     try:
         yield partial
         partial.replace(path)

@@ -16,6 +16,7 @@ PATH = Path("params.yaml")
 Count = Annotated[int, Meta(ge=1)]
 Side = Annotated[int, Meta(ge=8, le=4096)]
 Share = Annotated[float, Meta(gt=0, lt=1)]
+PartOfOne = Annotated[float, Meta(ge=0, lt=1)]
 NonNegative = Annotated[float, Meta(ge=0)]
 
 
@@ -42,24 +43,24 @@ class Prepare(Section, frozen=True):
 class Augment(Section, frozen=True):
     """Random changes of training images, each as the largest change: 0 or false switches one off."""
 
-    shift: NonNegative
-    rotation: NonNegative
-    zoom: NonNegative
-    brightness: Annotated[float, Meta(ge=0, le=1)]
-    contrast: Annotated[float, Meta(ge=0, lt=1)]
+    shift: PartOfOne
+    rotation: Annotated[float, Meta(ge=0, le=180)]
+    zoom: PartOfOne
+    brightness: PartOfOne
+    contrast: PartOfOne
     horizontal_flip: bool
 
 
 class Train(Section, frozen=True):
     network: str
-    seed: Annotated[int, Meta(ge=0)]
+    seed: Annotated[int, Meta(ge=0, lt=2**32)]
     threads: Count
     epochs: Count
     batch_size: Count
     learning_rate: Annotated[float, Meta(gt=0)]
     warmup_epochs: NonNegative
     patience: Count
-    dropout: Annotated[float, Meta(ge=0, lt=1)]
+    dropout: PartOfOne
     class_weights: Literal["balanced", "none"]
     initial_weights: str | None
     augment: Augment
@@ -78,7 +79,7 @@ class Robustness(Section, frozen=True):
     noise: NonNegative
     blur: NonNegative
     brightness: NonNegative
-    contrast: NonNegative
+    contrast: Annotated[float, Meta(ge=0, le=1)]
     shift: NonNegative
     rotation: NonNegative
 
@@ -104,7 +105,7 @@ def load(path: Path = PATH) -> Params:
         params = msgspec.convert(content, Params)
     except FileNotFoundError:
         raise PipelineError(f"{path} is missing: run the command in the project's folder") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise PipelineError(f"{path} is not YAML: {error}") from error
     except msgspec.ValidationError as error:
         # YAML 1.1 reads 1e-3 as text: a number needs its point.

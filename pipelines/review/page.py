@@ -39,7 +39,7 @@ def render(folder: Path) -> str:
     }
     return environment.get_template("page.html.j2").render(
         metrics=metrics,
-        models={"this_model": this_model} | metrics["baselines"],
+        models={"this model": this_model} | {name.replace("_", " "): row for name, row in metrics["baselines"].items()},
         schema=Dataset(folder / "dataset").schema,
         manifest=described,
         params=yaml.safe_dump(msgspec.to_builtins(described.params), sort_keys=False),

@@ -14,12 +14,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from model.inputs import Pixels
+from pipelines.command import PipelineError
 
 ARTIFACTS = Path("artifacts")
 FOLDER = ARTIFACTS / "dataset"
 WEIGHTS = ARTIFACTS / "model.weights.h5"
 IMAGES, EXAMPLES, SCHEMA, REFERENCE = "images.npy", "examples.parquet", "schema.json", "reference.json"
 COLUMNS = ("id", "label", "split")
+BATCH_BYTES = 2**20
 
 
 class Schema(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,16 +34,19 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True):
     """Examples by split and label."""
     smallest: tuple[int, int]
     largest: tuple[int, int]
-    """Width and height of the original images."""
-    pixel_range: tuple[int, int]
+    """Width and height of the original images with the fewest and the most pixels."""
     duplicates: int
     """Examples whose prepared pixels came before."""
     label_conflicts: list[str]
     """Ids of examples whose prepared pixels came before under another label."""
     moved: int
-    """Examples whose stated split was overruled because their duplicate is in another."""
+    """Examples that are not in the split they would have by themselves, because their first duplicate is in another."""
     data_sha256: str
     test_sha256: str
+
+    def missing(self, split: str) -> list[str]:
+        """Return the labels that a split has no example of."""
+        return [label for label, count in self.counts[split].items() if not count]
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,11 @@ class Dataset:
 
     @cached_property
     def schema(self) -> Schema:
-        return msgspec.json.decode((self.folder / SCHEMA).read_bytes(), type=Schema)
+        path = self.folder / SCHEMA
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=Schema)
+        except (OSError, msgspec.DecodeError) as error:
+            raise PipelineError(f"{path}: run `dvc repro prepare`: {error}") from error
 
     @cached_property
     def images(self) -> Pixels:
@@ -68,8 +77,12 @@ class Dataset:
         order = {label: position for position, label in enumerate(self.schema.labels)}
         return np.array([order[label] for label in self.examples.column("label").to_pylist()], np.int64)
 
-    def batches(self, indices: NDArray[np.int64], size: int = 256) -> Iterator[Pixels]:
-        """Yield the images at some positions, in order, so that they need not fit into memory at once."""
+    def batches(self, indices: NDArray[np.int64]) -> Iterator[Pixels]:
+        """Yield the images at some positions, in order, so that they need not fit into memory at once.
+
+        A network's activations take many times the memory of its input: batches of large images are smaller.
+        """
+        size = max(1, min(256, BATCH_BYTES // self.images[0].nbytes))
         for start in range(0, len(indices), size):
             yield self.images[indices[start : start + size]]
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from model import manifest
 from model.inputs import Pixels
-from model.manifest import MODEL, REFERENCE
+from model.manifest import FLOAT_MODEL, MODEL
 from model.predictor import Predictor, Probabilities
 from pipelines import params
 from pipelines.command import atomic, run
@@ -37,14 +37,14 @@ def evaluate(dataset: Dataset, folder: Path, settings: params.Params) -> dict[st
     targets = dataset.targets[indices]
     predictor = Predictor(folder / MODEL)
     quantized = _predict(predictor, dataset.batches(indices))
-    reference = _predict(Predictor(folder / REFERENCE), dataset.batches(indices))
+    reference = _predict(Predictor(folder / FLOAT_MODEL), dataset.batches(indices))
     predicted = quantized.argmax(axis=1)
-    sizes = {name: (folder / name).stat().st_size for name in (MODEL, REFERENCE)}
+    sizes = {name: (folder / name).stat().st_size for name in (MODEL, FLOAT_MODEL)}
     result = {
         "quantized": metrics.scores(targets, quantized, chosen.confidence, chosen.calibration_bins),
         "float": metrics.scores(targets, reference, chosen.confidence, chosen.calibration_bins),
         "agreement": float(np.mean(predicted == reference.argmax(axis=1))),
-        "size": {"quantized": sizes[MODEL], "float": sizes[REFERENCE], "ratio": sizes[MODEL] / sizes[REFERENCE]},
+        "size": {"quantized": sizes[MODEL], "float": sizes[FLOAT_MODEL], "ratio": sizes[MODEL] / sizes[FLOAT_MODEL]},
         "test": {"examples": len(targets), "sha256": dataset.schema.test_sha256, "confidence": chosen.confidence},
         "baselines": studies.baselines(dataset, chosen.confidence),
         "robustness": studies.robustness(predictor, dataset, chosen),

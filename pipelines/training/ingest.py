@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from rich.progress import track
+from rich.progress import Progress
 
 from model.inputs import InputError
 from pipelines.command import PipelineError, atomic, run
@@ -30,6 +30,8 @@ class Summary:
     """Examples that a shard already holds."""
     bad: list[str] = field(default_factory=list)
     """Path and reason of each file that is not an acceptable image."""
+    shards: list[Path] = field(default_factory=list)
+    """What was written."""
 
 
 def ingest(source: sources.Source, folder: Path, *, skip_bad: bool = False) -> Summary:
@@ -45,14 +47,16 @@ def ingest(source: sources.Source, folder: Path, *, skip_bad: bool = False) -> S
         raise PipelineError(f"{source.name} has the single class {only!r}: a classifier needs at least two")
     known = shards.keys(folder)
     summary = Summary()
-    with shards.Writer(folder, source.name) as writer:
-        for path, data in track(source.files(), f"ingest {source.name}", plan.images):
+    with shards.Writer(folder, source.name) as writer, Progress() as progress:
+        task = progress.add_task(f"ingest {source.name}", total=plan.images)
+        for path, read in source.files():
             place = plan.place(path)
             if place is None:
                 continue
+            progress.advance(task)
             try:
-                example = shards.Example(shards.strip(data), *place, source.name)
-            except InputError as error:
+                example = shards.Example(shards.strip(read()), *place, source.name)
+            except (InputError, OSError) as error:
                 summary.bad.append(f"{path}: {error}")
                 continue
             if _contains(known, example.key()):
@@ -64,6 +68,7 @@ def ingest(source: sources.Source, folder: Path, *, skip_bad: bool = False) -> S
             raise PipelineError(_describe(summary.bad, plan.images))
         if not summary.added + summary.known:
             raise PipelineError(f"{source.name} has no acceptable image")
+    summary.shards = writer.shards
     return summary
 
 
@@ -94,24 +99,48 @@ def main() -> None:
     else:
         if restore.is_recorded(DATA):
             restore.restore(DATA)
-        summary = ingest(source, DATA, skip_bad=options.skip_bad)
-    dvc("add", "--quiet", str(DATA))
-    print(f"{source.name}: {summary.added:,} images added, {summary.known:,} already there")
+        summary = _append(source, skip_bad=options.skip_bad)
+    classes = sorted(shards.labels(DATA))
+    print(
+        f"{source.name}: {summary.added:,} images added, {summary.known:,} already there; {DATA}/ now holds "
+        f"{shards.open_dataset(DATA).count_rows():,} images of {len(classes)} classes"
+    )
     if summary.bad:
         with atomic(SKIPPED) as path:
             path.write_text("\n".join(summary.bad) + "\n")
         print(f"{len(summary.bad):,} files skipped: see {SKIPPED}")
 
 
+def _append(source: sources.Source, *, skip_bad: bool) -> Summary:
+    summary = ingest(source, DATA, skip_bad=skip_bad)
+    try:
+        dvc("add", "--quiet", str(DATA))
+    except BaseException:
+        for shard in summary.shards:
+            shard.unlink()
+        raise
+    return summary
+
+
 def _replace(source: sources.Source, *, skip_bad: bool) -> Summary:
-    fresh = Path("data.new")
-    shutil.rmtree(fresh, ignore_errors=True)
+    fresh, old = Path(".data.new"), Path(".data.old")
+    for folder in (fresh, old):
+        shutil.rmtree(folder, ignore_errors=True)
     try:
         summary = ingest(source, fresh, skip_bad=skip_bad)
-        shutil.rmtree(DATA, ignore_errors=True)
+        if DATA.exists():
+            DATA.rename(old)
         fresh.rename(DATA)
+        try:
+            dvc("add", "--quiet", str(DATA))
+        except BaseException:
+            DATA.rename(fresh)
+            if old.exists():
+                old.rename(DATA)
+            raise
     finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        for folder in (fresh, old):
+            shutil.rmtree(folder, ignore_errors=True)
     return summary
 
 

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from scipy.stats import binned_statistic, binomtest
 from sklearn.metrics import brier_score_loss, f1_score, log_loss, precision_recall_fscore_support
 
+HALF_STEP = 1 / 512
+"""Half of the smallest difference between two probabilities that an int8 model answers."""
+
 Targets = NDArray[np.int64]
 Probabilities = NDArray[np.floating[Any]]
 
@@ -46,6 +49,8 @@ def scores(targets: Targets, probabilities: Probabilities, confidence: float, bi
     """Return all metrics of one model; the Brier score is the sum over classes, from 0 to 2 (Brier 1950)."""
     classes = np.arange(probabilities.shape[1])
     probabilities = normalize(probabilities)
+    # An int8 zero means less than half a step, not impossible: without a floor one answer decides the log loss.
+    floor = HALF_STEP / len(classes)
     predicted = probabilities.argmax(axis=1)
     share = accuracy(predicted == targets, confidence)
     return Scores(
@@ -53,15 +58,15 @@ def scores(targets: Targets, probabilities: Probabilities, confidence: float, bi
         accuracy_low=share.low,
         accuracy_high=share.high,
         macro_f1=float(f1_score(targets, predicted, labels=classes, average="macro", zero_division=0)),
-        log_loss=float(log_loss(targets, probabilities, labels=classes)),
+        log_loss=float(log_loss(targets, normalize(np.maximum(probabilities, floor)), labels=classes)),
         brier=float(brier_score_loss(targets, probabilities, labels=classes, scale_by_half=False)),
         calibration_error=calibration_error(targets, probabilities, bins),
     )
 
 
 def normalize(probabilities: Probabilities) -> NDArray[np.float64]:
-    """Make rows sum to one exactly: an int8 softmax is off by up to one step of 1/256 a class."""
-    values = probabilities.astype(np.float64)
+    """Make rows sum to one exactly: an int8 softmax is off by up to half a step a class, and may be all zeros."""
+    values = probabilities.astype(np.float64) + np.finfo(np.float64).tiny
     sums: NDArray[np.float64] = values.sum(axis=1, keepdims=True)
     return values / sums
 

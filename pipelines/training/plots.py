@@ -18,16 +18,30 @@ from model.inputs import Pixels
 from model.predictor import Probabilities
 
 BLUE, ORANGE, GREY = "#2563eb", "#ea580c", "#94a3b8"
+LONGEST = 20
+"""Characters of a label that a picture has room for."""
 SHEET = 24
 """Mistakes on a contact sheet, at most."""
 MOST_ANNOTATED = 20
 """Classes up to which a confusion matrix has room for its numbers."""
 
 
+STYLE: Any = {
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "font.size": 9,
+    "svg.hashsalt": "slipway",
+    "text.parse_math": False,  # a label may hold a dollar sign
+}
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
 @contextmanager
 def _figure(path: Path, width: float, height: float) -> Iterator[Axes]:
-    style: Any = {"svg.hashsalt": "slipway", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
-    with mpl.rc_context(style):
+    with mpl.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(width, height), layout="constrained")
         try:
             yield axes
@@ -45,7 +59,7 @@ def confusion(targets: NDArray[np.int64], predicted: NDArray[np.int64], labels: 
             targets,
             predicted,
             labels=np.arange(len(labels)),
-            display_labels=labels,
+            display_labels=[_short(label) for label in labels],
             cmap="Blues",
             colorbar=False,
             include_values=few,
@@ -95,17 +109,16 @@ def mistakes(  # noqa: PLR0913, PLR0917 (a picture of all of them)
     worst = wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")][:SHEET]
     columns = 6
     rows = max(-(-len(worst) // columns), 1)
-    figure, axes = plt.subplots(rows, columns, figsize=(9, 1.9 * rows), layout="constrained", squeeze=False)
-    for panel in axes.flat:
-        panel.axis("off")
-    for panel, position in zip(axes.flat, worst, strict=False):
-        answer = int(probabilities[position].argmax())
-        panel.imshow(images[indices[position]].squeeze(), cmap="gray", vmin=0, vmax=255)
-        panel.set_title(
-            f"{labels[targets[position]]} read as {labels[answer]}\n{probabilities[position, answer]:.0%} sure",
-            fontsize=8,
-        )
-    if not len(worst):
-        axes[0, 0].text(0, 0.5, "No mistakes on the test set.")
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    with mpl.rc_context(STYLE):
+        figure, axes = plt.subplots(rows, columns, figsize=(9, 1.9 * rows), layout="constrained", squeeze=False)
+        for panel in axes.flat:
+            panel.axis("off")
+        for panel, position in zip(axes.flat, worst, strict=False):
+            answer = int(probabilities[position].argmax())
+            actual, predicted = _short(labels[targets[position]]), _short(labels[answer])
+            panel.imshow(images[indices[position]].squeeze(), cmap="gray", vmin=0, vmax=255)
+            panel.set_title(f"{actual} read as\n{predicted}, {probabilities[position, answer]:.0%} sure", fontsize=8)
+        if not len(worst):
+            axes[0, 0].text(0, 0.5, "No mistakes on the test set.")
+        figure.savefig(path, dpi=110)
+        plt.close(figure)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import msgspec
@@ -18,13 +19,24 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from rich.progress import Progress
 
-from model.inputs import InputError, Pixels, Shape, decode, to_pixels
+from model.inputs import InputError, Shape, decode, to_pixels
 from pipelines import params
 from pipelines.command import PipelineError, run
 from pipelines.dvc import DATA
 from pipelines.training import dataset, reference, shards, split
 
-Duplicates = NDArray[np.uint64]
+RESERVED = {"id", "quantized", "float"}
+"""Columns that the pipeline writes itself."""
+
+
+@dataclass
+class _Decoded:
+    """What is known of each image once it has been decoded: a few bytes an image."""
+
+    ids: NDArray[np.bytes_]
+    duplicates: NDArray[np.uint64]
+    smallest: tuple[int, int]
+    largest: tuple[int, int]
 
 
 def prepare(data: Path, folder: Path, settings: params.Prepare) -> dataset.Schema:
@@ -33,88 +45,93 @@ def prepare(data: Path, folder: Path, settings: params.Prepare) -> dataset.Schem
     Raises PipelineError for an image that does not decode, an unknown split, or data that cannot be learned from.
     """
     source = shards.open_dataset(data)
-    total = source.count_rows()
-    if not total:
-        raise PipelineError(f"{data}/ holds no examples: fill it with `make data`")
-    if nulls := source.count_rows(filter=ds.field("label").is_null() | ds.field("image").is_null()):
-        raise PipelineError(f"{data}/ holds {nulls:,} examples without a label or an image")
+    _check_columns(source, data)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    sizes: list[tuple[int, int]] = []
-    ids: list[str] = []
-    duplicates: list[int] = []
-    with (folder / dataset.IMAGES).open("wb") as file:
-        # Written, not memory-mapped: a full disk is then an error rather than a fatal signal.
-        shape = (total, *settings.shape)
-        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        for image_id, size, pixels in _decode(source, settings.shape, total):
-            block = pixels.tobytes()
-            file.write(block)
-            ids.append(image_id)
-            sizes.append(size)
-            duplicates.append(int.from_bytes(hashlib.sha256(block).digest()[:8]))
-    extra = [name for name in source.schema.names if name != "image"]
-    columns = source.to_table(columns=extra).combine_chunks()
-    table, schema = _describe(columns, np.array(ids), np.array(duplicates, np.uint64), sizes, settings)
+    decoded = _decode(source, folder / dataset.IMAGES, settings.shape)
+    columns = source.to_table(columns=[name for name in source.schema.names if name != "image"]).combine_chunks()
+    table, schema = _describe(columns, decoded, settings)
     _check(schema, data)
     pq.write_table(table, folder / dataset.EXAMPLES, compression="zstd")
     result = dataset.Dataset(folder)
-    low, high = reference.pixel_range(result.batches(np.arange(total)))
-    schema = msgspec.structs.replace(schema, pixel_range=(low, high))
+    (folder / dataset.SCHEMA).write_bytes(msgspec.json.format(msgspec.json.encode(schema)) + b"\n")
+    low, high = reference.pixel_range(result.batches(np.arange(schema.examples)))
     if low == high:
         raise PipelineError(f"every pixel of {data}/ has the value {low}: the images are blank")
-    (folder / dataset.SCHEMA).write_bytes(msgspec.json.format(msgspec.json.encode(schema)) + b"\n")
     statistics = reference.compute(result.batches(result.indices(split.TRAIN)), schema.counts[split.TRAIN])
     (folder / dataset.REFERENCE).write_bytes(msgspec.json.format(msgspec.json.encode(statistics)) + b"\n")
     return schema
 
 
-def _decode(source: ds.Dataset, shape: Shape, total: int) -> Iterator[tuple[str, tuple[int, int], Pixels]]:
-    """Yield each image's pixel id, its original width and height, and its prepared pixels."""
-    with Progress() as progress:
+def _check_columns(source: ds.Dataset, data: Path) -> None:
+    if not source.count_rows():
+        raise PipelineError(f"{data}/ holds no examples: fill it with `make data`")
+    if nulls := source.count_rows(filter=ds.field("label").is_null() | ds.field("image").is_null()):
+        raise PipelineError(f"{data}/ holds {nulls:,} examples without a label or an image")
+    if taken := RESERVED & set(source.schema.names):
+        raise PipelineError(f"{data}/ has a column {min(taken)!r}, which the pipeline writes itself: rename it")
+
+
+def _decode(source: ds.Dataset, images: Path, shape: Shape) -> _Decoded:
+    """Write all images as uint8 [n, height, width, channels]."""
+    total = source.count_rows()
+    ids, duplicates = np.empty(total, "S32"), np.empty(total, np.uint64)
+    smallest, largest = (1 << 30, 1 << 30), (0, 0)
+    position = 0
+    with images.open("wb") as file, Progress() as progress:
         task = progress.add_task("prepare", total=total)
+        # Written, not memory-mapped: a full disk is then an error rather than a fatal signal.
+        header = {"descr": "|u1", "fortran_order": False, "shape": (total, *shape)}
+        np.lib.format.write_array_header_1_0(file, header)
         for batch in shards.batches(source, ["image", "label"]):
             for data, label in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                 try:
                     image = decode(data)
                 except InputError as error:
                     raise PipelineError(f"an example of class {label!r} in data/: {error}") from error
-                yield split.pixel_id(image), image.size, to_pixels(image, shape)
+                block = to_pixels(image, shape).tobytes()
+                file.write(block)
+                ids[position] = split.pixel_id(image)
+                duplicates[position] = int.from_bytes(hashlib.sha256(block).digest()[:8])
+                smallest, largest = min(smallest, image.size, key=prod), max(largest, image.size, key=prod)
+                position += 1
             progress.advance(task, batch.num_rows)
+    return _Decoded(ids, duplicates, smallest, largest)
 
 
-def _describe(
-    columns: pa.Table, ids: split.Names, duplicates: Duplicates, sizes: list[tuple[int, int]], settings: params.Prepare
-) -> tuple[pa.Table, dataset.Schema]:
+def _describe(columns: pa.Table, decoded: _Decoded, settings: params.Prepare) -> tuple[pa.Table, dataset.Schema]:
     """Return the examples' table with id and split, and what is known of the data."""
-    labels = np.array(columns.column("label").to_pylist())
-    given = _stated_splits(columns)
-    splits = split.assign(ids, given, duplicates, settings.validation, settings.test)
-    names = sorted(set(labels.tolist()), key=lambda name: (int(name) if name.isdecimal() else 0, name))
-    _, first, group = np.unique(duplicates, return_index=True, return_inverse=True)
-    test = splits == split.TEST
+    ids = decoded.ids.astype(str)
+    stated = _stated_splits(columns)
+    sources = np.array(columns.column("source").fill_null("").to_pylist())
+    proposed = split.propose(ids, stated, sources, settings.validation, settings.test)
+    splits = split.unite(proposed, decoded.duplicates)
+    labels = columns.column("label").to_pylist()
+    names = sorted(set(labels), key=lambda name: (int(name) if name.isdecimal() else 0, name))
+    order = {name: position for position, name in enumerate(names)}
+    targets = np.array([order[label] for label in labels])
+    _, first, group = np.unique(decoded.duplicates, return_index=True, return_inverse=True)
+    counts = {
+        part: dict(zip(names, np.bincount(targets[splits == part], minlength=len(names)).tolist(), strict=True))
+        for part in (split.TRAIN, split.VALIDATION, split.TEST)
+    }
+    test = np.flatnonzero(splits == split.TEST)
     schema = dataset.Schema(
         labels=names,
         input_shape=settings.shape,
         examples=len(ids),
-        counts={
-            part: {name: int(np.sum((splits == part) & (labels == name))) for name in names}
-            for part in (split.TRAIN, split.VALIDATION, split.TEST)
-        },
-        smallest=min(sizes),
-        largest=max(sizes),
-        pixel_range=(0, 255),
+        counts=counts,
+        smallest=decoded.smallest,
+        largest=decoded.largest,
         duplicates=len(ids) - len(first),
-        label_conflicts=ids[labels != labels[first][group]].tolist(),
-        moved=int(np.sum((given != "") & (given != splits) & ~((given == split.TRAIN) & (splits == split.VALIDATION)))),
-        data_sha256=_hash(settings.shape, ids, labels, splits),
-        test_sha256=_hash(settings.shape, ids[test], labels[test]),
+        label_conflicts=ids[targets != targets[first][group]].tolist(),
+        moved=int(np.sum(proposed != splits)),
+        data_sha256=_hash(settings.shape, ids.tolist(), labels, splits.tolist()),
+        test_sha256=_hash(settings.shape, ids[test].tolist(), [labels[position] for position in test]),
     )
-    rest = columns.drop_columns(["label", "split"])
-    table = pa.table(
-        {"id": ids, "label": labels, "split": splits} | {name: rest.column(name) for name in rest.column_names}
-    )
-    return table, schema
+    own = {"id": ids, "label": labels, "split": splits}
+    rest = {name: columns.column(name) for name in columns.column_names if name not in own}
+    return pa.table(own | rest), schema
 
 
 def _stated_splits(columns: pa.Table) -> split.Names:
@@ -124,23 +141,26 @@ def _stated_splits(columns: pa.Table) -> split.Names:
     return np.array([split.NAMES.get(name, "") for name in stated])
 
 
-def _hash(shape: Shape, *columns: split.Names) -> str:
+def _hash(shape: Shape, *columns: list[str]) -> str:
     digest = hashlib.sha256(repr(shape).encode())
     for column in columns:
-        digest.update("\0".join(column.tolist()).encode())
+        digest.update("\0".join(column).encode() + b"\0\0")
     return digest.hexdigest()
 
 
 def _check(schema: dataset.Schema, data: Path) -> None:
     if len(schema.labels) < 2:
         raise PipelineError(f"{data}/ has the single class {schema.labels[0]!r}: a classifier needs at least two")
-    for part in (split.TRAIN, split.VALIDATION, split.TEST):
-        missing = [label for label, count in schema.counts[part].items() if not count]
-        if missing:
-            classes = ", ".join(map(repr, missing[:10]))
-            change = "lower prepare.test" if part == split.TRAIN else f"raise prepare.{part}"
+    if untrained := schema.missing(split.TRAIN):
+        raise PipelineError(
+            f"no {split.TRAIN} example of {', '.join(map(repr, untrained[:10]))}: add images with "
+            "`make data SOURCE=...`, or lower prepare.test and prepare.validation in params.yaml"
+        )
+    for part in (split.VALIDATION, split.TEST):
+        if not any(schema.counts[part].values()):
             raise PipelineError(
-                f"no {part} example of {classes}: add images with `make data SOURCE=...`, or {change} in params.yaml"
+                f"no {part} example at all: add images with `make data SOURCE=...`. A source that states only a "
+                "training split brings no test images: put them into its test/ folder, or leave the split out"
             )
 
 
@@ -150,11 +170,13 @@ def main() -> None:
     print(f"prepare: {schema.examples:,} examples of {len(schema.labels)} classes: {parts}")
     for count, what in (
         (schema.duplicates, "duplicates, each in the split of its first"),
-        (schema.moved, "examples moved out of the split they came with, where their duplicate is in another"),
+        (schema.moved, "examples moved to the split of their first duplicate"),
         (
             len(schema.label_conflicts),
             "examples with the pixels of one that has another label (schema.json lists them)",
         ),
+        (len(schema.missing(split.VALIDATION)), "classes without a validation example"),
+        (len(schema.missing(split.TEST)), "classes without a test example: their accuracy is not known"),
     ):
         if count:
             print(f"prepare: {count:,} {what}")

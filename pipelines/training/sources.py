@@ -7,28 +7,39 @@ from __future__ import annotations
 
 import lzma
 import os
+import re
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from model.inputs import InputError
 from pipelines.command import PipelineError
 
 MAX_FILE_BYTES = 256 * 2**20
 KINDS = "`digits`, a folder, a .zip, .tar, .tar.gz, .tgz, .tar.bz2 or .tar.xz file, or s3://bucket/prefix"
 
 
+Read = Callable[[], bytes]
+
+
 class Source(Protocol):
-    """Both streams may be taken several times and come in the same order for the same source."""
+    """Both streams may be taken several times and come in the same order for the same source.
+
+    A file is read only when asked, and before the next one is taken. Reading raises InputError or OSError for a file
+    that cannot be had by itself, and PipelineError when the source as a whole is damaged or refuses.
+    """
 
     name: str
 
     def paths(self) -> Iterator[str]: ...
 
-    def files(self) -> Iterator[tuple[str, bytes]]: ...
+    def files(self) -> Iterator[tuple[str, Read]]: ...
 
 
 def open_source(location: str) -> Source:
@@ -58,7 +69,7 @@ class Digits:
         for path, _ in self.files():
             yield path
 
-    def files(self) -> Iterator[tuple[str, bytes]]:
+    def files(self) -> Iterator[tuple[str, Read]]:
         import numpy as np  # noqa: PLC0415 (scikit-learn takes a second to import)
         from PIL import Image  # noqa: PLC0415
         from sklearn.datasets import load_digits  # noqa: PLC0415
@@ -68,7 +79,7 @@ class Digits:
         digits = load_digits()
         pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)  # [1797, 8, 8], from 0 to 16
         for position, (image, label) in enumerate(zip(pixels, digits.target, strict=True)):
-            yield f"{label}/{position:04}.png", encode(Image.fromarray(image))
+            yield f"{label}/{position:04}.png", partial(encode, Image.fromarray(image))
 
 
 class Folder:
@@ -79,12 +90,16 @@ class Folder:
     def paths(self) -> Iterator[str]:
         return self._walk(self._path)
 
-    def files(self) -> Iterator[tuple[str, bytes]]:
+    def files(self) -> Iterator[tuple[str, Read]]:
         for path in self.paths():
             if not path.endswith("/"):
-                file = self._path / path
-                _check_size(path, file.stat().st_size)
-                yield path, file.read_bytes()
+                yield path, partial(self._read, self._path / path)
+
+    def _read(self, file: Path) -> bytes:
+        if not file.is_file():
+            raise InputError("not a file")
+        _check_size(file.stat().st_size)
+        return file.read_bytes()
 
     def _walk(self, folder: Path) -> Iterator[str]:
         with os.scandir(folder) as entries:
@@ -99,21 +114,22 @@ class Folder:
 class Zip:
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.name = path.stem
+        self.name = _name(path)
 
     def paths(self) -> Iterator[str]:
-        with zipfile.ZipFile(self._path) as archive:
+        with _archive(self._path), zipfile.ZipFile(self._path) as archive:
             yield from sorted(archive.namelist())
 
-    def files(self) -> Iterator[tuple[str, bytes]]:
-        with zipfile.ZipFile(self._path) as archive:
+    def files(self) -> Iterator[tuple[str, Read]]:
+        with _archive(self._path), zipfile.ZipFile(self._path) as archive:
             for entry in sorted(archive.infolist(), key=lambda entry: entry.filename):
                 if not entry.is_dir():
-                    _check_size(entry.filename, entry.file_size)
-                    try:
-                        yield entry.filename, archive.read(entry)
-                    except (zipfile.BadZipFile, RuntimeError, EOFError, zlib.error, lzma.LZMAError) as error:
-                        raise PipelineError(f"{self._path}: {entry.filename}: {error}") from error
+                    yield entry.filename, partial(self._read, archive, entry)
+
+    def _read(self, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+        _check_size(entry.file_size)
+        with _archive(self._path):
+            return archive.read(entry)
 
 
 class Tar:
@@ -121,31 +137,30 @@ class Tar:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.name = path.name.partition(".")[0]
+        self.name = _name(path)
 
     def paths(self) -> Iterator[str]:
-        for path, _ in self._members(read=False):
-            yield path
+        for member, path, _ in self._members():
+            yield f"{path}/" if member.isdir() else path
 
-    def files(self) -> Iterator[tuple[str, bytes]]:
-        for path, data in self._members(read=True):
-            if not path.endswith("/"):
-                yield path, data
+    def files(self) -> Iterator[tuple[str, Read]]:
+        for member, path, archive in self._members():
+            if not member.isdir():
+                yield path, partial(self._read, archive, member)
 
-    def _members(self, *, read: bool) -> Iterator[tuple[str, bytes]]:
-        try:
-            with tarfile.open(self._path, "r|*") as archive:
-                for member in archive:
-                    archive.members.clear()  # type: ignore[attr-defined] # tarfile remembers all that it has seen
-                    path = member.name.removeprefix("./")
-                    if member.isdir():
-                        yield f"{path}/", b""
-                    elif member.isfile():
-                        _check_size(path, member.size)
-                        content = archive.extractfile(member) if read else None
-                        yield path, content.read() if content else b""
-        except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
-            raise PipelineError(f"{self._path}: damaged archive: {error}") from error
+    def _members(self) -> Iterator[tuple[tarfile.TarInfo, str, tarfile.TarFile]]:
+        with _archive(self._path), tarfile.open(self._path, "r|*") as archive:
+            for member in archive:
+                archive.members.clear()  # type: ignore[attr-defined] # tarfile remembers all that it has seen
+                yield member, member.name.removeprefix("./"), archive
+
+    def _read(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+        if not member.isfile():
+            raise InputError("a link inside the archive: pack the file itself (tar --dereference --hard-dereference)")
+        _check_size(member.size)
+        with _archive(self._path):
+            content = archive.extractfile(member)
+            return content.read() if content else b""
 
 
 class Bucket:
@@ -160,32 +175,50 @@ class Bucket:
         self.name = PurePosixPath(self._prefix).name or self._bucket
 
     def paths(self) -> Iterator[str]:
-        for path, _ in self._objects(read=False):
+        for path, _ in self._objects():
             yield path
 
-    def files(self) -> Iterator[tuple[str, bytes]]:
-        for path, data in self._objects(read=True):
+    def files(self) -> Iterator[tuple[str, Read]]:
+        for path, size in self._objects():
             if not path.endswith("/"):
-                yield path, data
+                yield path, partial(self._read, path, size)
 
-    def _objects(self, *, read: bool) -> Iterator[tuple[str, bytes]]:
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
-
-        try:
+    def _objects(self) -> Iterator[tuple[str, int]]:
+        with self._errors():
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
             for page in pages:
                 for item in page.get("Contents", ()):
-                    path = item["Key"].removeprefix(self._prefix)
-                    _check_size(path, item["Size"])
-                    if path:
-                        yield path, self._read(item["Key"]) if read else b""
+                    if path := item["Key"].removeprefix(self._prefix):
+                        yield path, item["Size"]
+
+    def _read(self, path: str, size: int) -> bytes:
+        _check_size(size)
+        with self._errors():
+            return self._client.get_object(Bucket=self._bucket, Key=self._prefix + path)["Body"].read()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
+        try:
+            yield
         except (BotoCoreError, ClientError) as error:
             raise PipelineError(f"{self._location}: {error}") from error
 
-    def _read(self, key: str) -> bytes:
-        return self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+
+def _name(archive: Path) -> str:
+    return re.sub(r"\.(zip|tgz|tar(\.\w+)?)$", "", archive.name)
 
 
-def _check_size(path: str, size: int) -> None:
+@contextmanager
+def _archive(path: Path) -> Iterator[None]:
+    damage = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
+    try:
+        yield
+    except damage as error:
+        raise PipelineError(f"{path}: damaged archive: {error}") from error
+
+
+def _check_size(size: int) -> None:
     if size > MAX_FILE_BYTES:
-        raise PipelineError(f"{path} has {size:,} bytes: an image file may have {MAX_FILE_BYTES:,}")
+        raise InputError(f"{size:,} bytes: an image file may have {MAX_FILE_BYTES:,}")

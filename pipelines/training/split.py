@@ -32,16 +32,25 @@ def pixel_id(image: Image.Image) -> str:
     return digest.hexdigest()[:32]
 
 
-def assign(ids: Names, given: Names, duplicates: NDArray[np.uint64], validation: float, test: float) -> Names:
-    """Return the split of each of n examples.
+def propose(ids: Names, stated: Names, sources: Names, validation: float, test: float) -> Names:
+    """Return the split of each of n examples by itself.
 
-    ids: pixel ids; given: the split that the source states, or ""; duplicates: equal for examples that the network
-    cannot tell apart; validation, test: shares. A stated training split gives its share to validation.
+    ids: pixel ids; stated: the split that the data brings, or ""; sources: where each comes from; validation, test:
+    shares. Where a source states a training split and no validation split, training gives validation its share.
     """
     position = np.array([int(name[:13], 16) for name in ids.tolist()], np.float64) / 16**13  # uniform in [0, 1)
     for_validation = (position >= test) & (position < test + validation)
-    splits = np.where(position < test, TEST, np.where(for_validation, VALIDATION, TRAIN))
-    splits = np.where(given == "", splits, np.where((given == TRAIN) & for_validation, VALIDATION, given))
+    hashed = np.where(position < test, TEST, np.where(for_validation, VALIDATION, TRAIN))
+    whole = np.isin(sources, np.unique(sources[stated == VALIDATION]))
+    stated = np.where((stated == TRAIN) & for_validation & ~whole, VALIDATION, stated)
+    return np.where(stated == "", hashed, stated)
+
+
+def unite(proposed: Names, duplicates: NDArray[np.uint64]) -> Names:
+    """Return the splits with every example in that of its first duplicate.
+
+    duplicates: equal for examples that the network cannot tell apart.
+    """
     _, first, group = np.unique(duplicates, return_index=True, return_inverse=True)
-    first_splits: Names = splits[first][group]
-    return first_splits
+    splits: Names = proposed[first][group]
+    return splits

@@ -20,6 +20,8 @@ from pipelines.training.metrics import Accuracy, accuracy
 
 SEEN = 5000
 """Training images that the simple models see at most: enough for a yardstick, and seconds at any size."""
+MOST_VALUES = 50
+"""Values of a column up to which they are slices; a file's name or a time is not one."""
 SIDE = 32
 """Pixels a side that they see at most."""
 
@@ -27,7 +29,7 @@ SIDE = 32
 def baselines(dataset: Dataset, confidence: float) -> dict[str, Accuracy]:
     """Return the test accuracy of always saying the most frequent class, and of a logistic regression on pixels."""
     training, test = dataset.indices(split.TRAIN), dataset.indices(split.TEST)
-    seen = _spread(training, SEEN)
+    seen = spread_by_class(training, dataset.targets[training])
     pixels = _features(dataset, seen)
     models = {
         "most_frequent": DummyClassifier(strategy="most_frequent"),
@@ -60,7 +62,7 @@ def robustness(predictor: Predictor, dataset: Dataset, settings: params.Evaluate
 
 
 def slices(dataset: Dataset, correct: NDArray[np.bool_], confidence: float) -> dict[str, dict[str, Accuracy]]:
-    """Return the accuracy per value of each extra column of the data that has more than one.
+    """Return the accuracy per value of each extra column of the data that has from two to MOST_VALUES of them.
 
     correct: whether the answer to each example of the test set is right, bool [n].
     """
@@ -69,9 +71,15 @@ def slices(dataset: Dataset, correct: NDArray[np.bool_], confidence: float) -> d
     for name in examples.column_names:
         column = np.array([str(value) for value in examples.column(name).to_pylist()])
         values = np.unique(column).tolist()
-        if name not in COLUMNS and len(values) > 1:
+        if name not in COLUMNS and 2 <= len(values) <= MOST_VALUES:
             found[name] = {value: accuracy(correct[column == value], confidence) for value in values}
     return found
+
+
+def spread_by_class(indices: NDArray[np.int64], targets: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return about SEEN of the indices, of each class its share and at least one."""
+    classes = [indices[targets == target] for target in np.unique(targets)]
+    return np.concatenate([_spread(members, -(-SEEN * len(members) // len(indices))) for members in classes])
 
 
 def _spread(indices: NDArray[np.int64], most: int) -> NDArray[np.int64]:

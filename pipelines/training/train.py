@@ -66,8 +66,7 @@ def train(dataset: Dataset, settings: params.Train, weights: Path, history: Path
     if not np.isfinite(record["loss"][-1]):
         raise PipelineError("the loss is no longer a number: lower train.learning_rate in params.yaml")
     with atomic(weights) as path:
-        model.save_weights(_h5(path))
-        _h5(path).rename(path)
+        model.save_weights(path)
     best = int(np.argmin(record["val_loss"]))
     return float(record["val_accuracy"][best])
 
@@ -128,11 +127,6 @@ def _class_weights(targets: NDArray[np.int64], settings: params.Train) -> dict[i
     classes = np.unique(targets)
     weights = compute_class_weight("balanced", classes=classes, y=targets)
     return dict(zip(classes.tolist(), weights.tolist(), strict=True))
-
-
-def _h5(path: Path) -> Path:
-    # Keras insists on this ending.
-    return path.with_name(f"{path.name}.weights.h5")
 
 
 def main() -> None:

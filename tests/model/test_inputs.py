@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from model import inputs
 from model.inputs import InputError, decode, to_batch, to_pixels
@@ -76,6 +76,14 @@ def test_a_photo_is_turned_upright() -> None:
     upright = decode(encode(image, "JPEG", exif=exif))
     assert upright.size == (10, 20)
     assert upright.getexif().get(0x0112) in {None, 1}
+
+
+def test_a_png_is_turned_upright_too() -> None:
+    """An orientation may be in a PNG's EXIF chunk or in its XMP packet."""
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><r tiff:Orientation="6" xmlns:tiff="http://ns.adobe.com/tiff/1.0/"/></x:xmpmeta>'
+    text = PngImagePlugin.PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", xmp.decode())
+    assert decode(encode(picture(size=(20, 10)), pnginfo=text)).size == (10, 20)
 
 
 def test_resizing_and_grey() -> None:

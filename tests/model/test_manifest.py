@@ -56,7 +56,8 @@ def test_a_missing_file_is_noticed(folder: Path) -> None:
         ('"scheme"', '"schema"', "unknown field `schema`"),
         ('"int8"', "8", r"\$.scheme"),
         ("{", "", "malformed"),
-        ('"model.tflite"', '"../model.tflite"', "not a plain file name"),
+        ('"files": {', '"files": {"../x": "0",', "not a plain file name"),
+        ('"model.tflite"', '"other.tflite"', "does not name model.tflite"),
     ],
 )
 def test_a_malformed_manifest_is_refused(folder: Path, old: str, new: str, message: str) -> None:

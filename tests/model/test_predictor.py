@@ -11,7 +11,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from model.inputs import Pixels
-from model.manifest import MODEL, REFERENCE
+from model.manifest import FLOAT_MODEL, MODEL
 from model.predictor import Predictor, PredictorError
 from pipelines.training.dataset import Dataset
 
@@ -22,7 +22,7 @@ def images(trained: Path) -> Pixels:
     return dataset.images[dataset.indices("test")]
 
 
-@pytest.mark.parametrize("name", [MODEL, REFERENCE])
+@pytest.mark.parametrize("name", [MODEL, FLOAT_MODEL])
 def test_equals_the_bare_interpreter(trained: Path, images: Pixels, name: str) -> None:
     """The wrapper adds nothing to what LiteRT answers."""
     interpreter = Interpreter(model_path=str(trained / name), num_threads=1)

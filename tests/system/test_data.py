@@ -31,7 +31,7 @@ def test_deleted_data_comes_back_and_a_changed_byte_is_noticed(project: Project)
     project.run("make", "data")
     shutil.rmtree(project.path / "data")
     assert "restored from DVC's cache" in project.run("make", "data")
-    shard = project.path / "data" / "digits-00000.parquet"
+    shard = project.path / "data" / "00000-digits.parquet"
     intact = shard.read_bytes()
     shard.write_bytes(intact[:5000] + bytes([intact[5000] ^ 1]) + intact[5001:])
     for _ in range(2):
@@ -92,7 +92,7 @@ def test_sources_are_added_and_replaced(project: Project, image_folder: Callable
     skipped = project.run("make", "data", f"SOURCE={digits}", "REPLACE=yes", "SKIP_BAD=yes")
     assert "1 files skipped: see reports/skipped.txt" in skipped
     assert "3/broken.png" in (project.path / "reports" / "skipped.txt").read_text()
-    assert [path.name for path in (project.path / "data").iterdir()] == ["it's mine-00000.parquet"]
+    assert [path.name for path in (project.path / "data").iterdir()] == ["00000-it-s-mine.parquet"]
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from model.manifest import MODEL, REFERENCE, ManifestError
+from model.manifest import FLOAT_MODEL, MODEL, ManifestError
 from model.predictor import Predictor
 from pipelines import params
-from pipelines.training import studies
+from pipelines.training import plots, studies
 from pipelines.training.dataset import Dataset
 from pipelines.training.evaluate import evaluate
 from tests.conftest import ROOT, quick
@@ -41,7 +41,7 @@ def test_predictions_are_the_predictors(evaluated: Path) -> None:
     dataset = Dataset(evaluated / "dataset")
     test = dataset.indices("test")
     table = pq.read_table(evaluated / "predictions.parquet")
-    for column, name in (("quantized", MODEL), ("float", REFERENCE)):
+    for column, name in (("quantized", MODEL), ("float", FLOAT_MODEL)):
         recorded = np.stack(table[column].to_numpy(zero_copy_only=False))
         batches = [Predictor(evaluated / name).predict(images) for images in dataset.batches(test)]
         assert np.array_equal(recorded, np.concatenate(batches))
@@ -96,7 +96,7 @@ def test_the_same_model_gives_the_same_bytes(evaluated: Path, tmp_path: Path) ->
 def test_a_file_that_is_not_the_manifests_is_refused(trained: Path, tmp_path: Path) -> None:
     """A model that was swapped after quantization is not evaluated."""
     shutil.copytree(trained, tmp_path / "artifacts")
-    (tmp_path / "artifacts" / MODEL).write_bytes((trained / REFERENCE).read_bytes())
+    (tmp_path / "artifacts" / MODEL).write_bytes((trained / FLOAT_MODEL).read_bytes())
     with pytest.raises(ManifestError, match=r"model\.tflite is not the file"):
         evaluate(Dataset(trained / "dataset"), tmp_path / "artifacts", SETTINGS)
 
@@ -134,3 +134,24 @@ def test_robustness_is_measured_on_a_part(trained: Path) -> None:
     found = studies.robustness(Predictor(trained / MODEL), dataset, settings)
     assert {row.examples for row in found.values()} == {90}
     assert len({row.accuracy for row in found.values()}) == 1
+
+
+def test_rare_classes_are_in_the_baselines(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few images the simple models see, each class is among them."""
+    monkeypatch.setattr(studies, "SEEN", 12)
+    dataset = Dataset(trained / "dataset")
+    training = dataset.indices("train")
+    seen = studies.spread_by_class(training, dataset.targets[training])
+    assert set(dataset.targets[seen]) == set(range(10))
+    assert len(seen) <= 22
+
+
+def test_labels_of_any_kind_can_be_drawn(tmp_path: Path) -> None:
+    """Dollar signs, markup and long names are text in a picture."""
+    labels = [r"$\\bad$", "<b>&", "x" * 200, "100%"]
+    targets = np.arange(4)
+    answers = np.roll(np.eye(4, dtype=np.float32), 1, axis=0)
+    plots.confusion(targets, answers.argmax(axis=1), labels, tmp_path / "confusion.svg")
+    images = np.zeros((4, 8, 8, 3), np.uint8)
+    plots.mistakes(images, targets, targets, answers, labels, tmp_path / "mistakes.png")
+    assert "&lt;b&gt;&amp;" in (tmp_path / "confusion.svg").read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -43,7 +44,7 @@ def test_a_source_is_added_once(image_folder: Callable[..., Path], tmp_path: Pat
     grown = ingest(open_source(str(folder)), data)
     assert (grown.added, grown.known) == (1, 5)
     assert contents(data) | first == contents(data)
-    assert sorted(contents(data)) == ["photos-00000.parquet", "photos-00001.parquet"]
+    assert sorted(contents(data)) == ["00000-photos.parquet", "00001-photos.parquet"]
 
 
 def test_splits_and_sources_are_recorded(image_folder: Callable[..., Path], tmp_path: Path) -> None:
@@ -154,7 +155,7 @@ def test_many_shards(image_folder: Callable[..., Path], tmp_path: Path, monkeypa
         for batch in shards.batches(shards.open_dataset(tmp_path / "data"))
         for image in batch["image"].to_pylist()
     ]
-    assert stored == [shards.strip(data) for _, data in open_source(str(folder)).files()]
+    assert stored == [shards.strip(read()) for _, read in open_source(str(folder)).files()]
 
 
 MEASURE = """
@@ -171,7 +172,8 @@ class Generated:
     def files(self):
         pixels = np.random.default_rng(0)
         for path in self.paths():
-            yield path, shards.encode(Image.fromarray(pixels.integers(0, 256, (100, 100, 3), np.uint8)))
+            image = Image.fromarray(pixels.integers(0, 256, (100, 100, 3), np.uint8))
+            yield path, lambda image=image: shards.encode(image)
 
 shards.ROW_GROUP_BYTES = 2**22
 ingest.ingest(Generated(), Path(sys.argv[1]))
@@ -187,3 +189,32 @@ def test_memory_does_not_grow_with_the_source(tmp_path: Path) -> None:
         return int(subprocess.check_output(command, cwd=ROOT, text=True).split()[-1])
 
     assert peak(4000) - peak(1000) < 20_000
+
+
+@pytest.mark.parametrize("name", ["p [1]", "*", "x" * 250, "café 你好", "..."])
+def test_a_source_of_any_name_adds_and_never_overwrites(
+    image_folder: Callable[..., Path], tmp_path: Path, name: str
+) -> None:
+    """Whatever the folder is called, and whichever shard is missing, a new shard gets a new number."""
+    data = tmp_path / "data"
+    folder = image_folder({"a": 3, "b": 3}, name)
+    for count in range(3):
+        (folder / "a" / f"more{count}.png").write_bytes(encode(picture(1000 + count)))
+        before = contents(data) if data.exists() else {}
+        ingest(open_source(str(folder)), data)
+        assert contents(data) | before == contents(data)
+        assert len(contents(data)) == len(before) + 1
+    next(iter(sorted(data.iterdir()))).unlink()
+    rest = contents(data)
+    ingest(open_source(str(folder)), data)
+    assert contents(data) | rest == contents(data)
+
+
+def test_files_that_cannot_be_read_are_listed(image_folder: Callable[..., Path], tmp_path: Path) -> None:
+    """A broken link, a pipe and a file beyond reason are bad files like others; nothing waits or crashes."""
+    folder = image_folder({"a": 3, "b": 3})
+    (folder / "a" / "gone.png").symlink_to("nowhere")
+    os.mkfifo(folder / "a" / "pipe.png")
+    summary = ingest(open_source(str(folder)), tmp_path / "data", skip_bad=True)
+    assert summary.added == 6
+    assert sorted(line.split(":")[0] for line in summary.bad) == ["a/gone.png", "a/pipe.png"]

@@ -42,6 +42,7 @@ def test_splits_by_their_many_names() -> None:
 def test_what_is_no_example_is_left_out() -> None:
     """Hidden files, archives' by-products and a README beside the labels are not examples."""
     paths = ["README.md", "a/", "a/1.png", "b/1.png", "a/.DS_Store", "__MACOSX/a/._1.png", "__MACOSX/", ".git/config"]
+    paths += ["extra/deep/notes.txt"]
     found = layout.read(paths)
     assert found.images == 2
     assert [path for path in paths if not path.endswith("/") and found.place(path)] == ["a/1.png", "b/1.png"]
@@ -53,12 +54,31 @@ def test_what_is_no_example_is_left_out() -> None:
         ([], "no images: expected <label>/<image>"),
         (["README.md"], "no images"),
         (["1.png", "a/1.png", "b/1.png"], "images in the top folder: expected"),
+        (["a/1.png", "b/\udcff/../1.png", "\udcff/1.png"], "not UTF-8|images in"),
         (["a/1.png", "b/", "c/1.png"], "class 'b' is empty: put images into b/ or remove it"),
         (["x/train/a/1.png", "x/train/b/1.png", "x/test/b/1.png", "x/test/a/"], "put images into x/test/a/"),
-        (["a/1.png", "b/c/1.png"], "images in b/c/: expected"),
+        (["a/1.png", "b/c/1.png"], "images in b/c: expected"),
     ],
 )
 def test_what_fits_no_layout_is_refused(paths: list[str], message: str) -> None:
     """The folder that does not fit is named, with what would."""
     with pytest.raises(PipelineError, match=message):
         layout.read(paths)
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ["photos/README.md", "photos/cat/1.png", "photos/dog/1.png"],
+        ["train/labels.csv", "train/cat/1.png", "test/dog/1.png", "LICENSE"],
+        ["set/Train/cat/1.PNG", "set/TEST/dog/1.JPG", "set/notes/today.txt"],
+    ],
+)
+def test_archives_as_people_pack_them(paths: list[str]) -> None:
+    """Notes and lists beside the folders, and capital letters, change nothing."""
+    assert layout.read(paths).labels == {"cat", "dog"}
+
+
+def test_names_that_look_the_same_are_one_class() -> None:
+    """Systems write an accent in one character or two."""
+    assert layout.read(["caf\u00e9/1.png", "cafe\u0301/2.png", "tea/1.png"]).labels == {"caf\u00e9", "tea"}

@@ -14,7 +14,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from model import manifest, network
 from model.inputs import Pixels
-from model.manifest import MODEL, REFERENCE
+from model.manifest import FLOAT_MODEL, MODEL
 from model.predictor import Predictor, PredictorError
 from pipelines import params
 from pipelines.command import PipelineError
@@ -32,22 +32,22 @@ def test_schemes(trained: Path, tmp_path: Path, scheme: str) -> None:
     settings = msgspec.structs.replace(SETTINGS, quantize=msgspec.structs.replace(SETTINGS.quantize, scheme=scheme))
     quantize(dataset, trained / "model.weights.h5", tmp_path, settings)
     images = dataset.images[dataset.indices("test")]
-    answers, reference = (Predictor(tmp_path / name).predict(images) for name in (MODEL, REFERENCE))
+    answers, reference = (Predictor(tmp_path / name).predict(images) for name in (MODEL, FLOAT_MODEL))
     assert np.mean(answers.argmax(axis=1) == reference.argmax(axis=1)) >= 0.97
-    ratio = (tmp_path / MODEL).stat().st_size / (tmp_path / REFERENCE).stat().st_size
+    ratio = (tmp_path / MODEL).stat().st_size / (tmp_path / FLOAT_MODEL).stat().st_size
     low, high = {"int8": (0.2, 0.45), "dynamic": (0.2, 0.45), "float16": (0.45, 0.65), "none": (0.99, 1.01)}[scheme]
     assert low <= ratio <= high
     described = manifest.load(tmp_path)
     assert described.scheme == scheme
     assert described.labels == dataset.schema.labels
-    assert set(described.files) == {MODEL, REFERENCE}
+    assert set(described.files) == {MODEL, FLOAT_MODEL}
     assert set(described.params) == {"prepare", "train", "quantize"}
 
 
 def test_the_same_weights_give_the_same_bytes(trained: Path, tmp_path: Path) -> None:
     """Converting again is byte-identical, manifest and all."""
     quantize(Dataset(trained / "dataset"), trained / "model.weights.h5", tmp_path, SETTINGS)
-    for name in (MODEL, REFERENCE, manifest.NAME):
+    for name in (MODEL, FLOAT_MODEL, manifest.NAME):
         assert (tmp_path / name).read_bytes() == (trained / name).read_bytes()
 
 

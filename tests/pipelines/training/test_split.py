@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from pipelines.training.split import assign, pixel_id
+from pipelines.training.split import pixel_id, propose, unite
 from tests.conftest import picture
 
 VALIDATION, TEST = 0.15, 0.25
-EXAMPLE = st.tuples(st.integers(0, 40), st.sampled_from(["", "train", "validation", "test"]))
+EXAMPLE = st.tuples(st.integers(0, 40), st.sampled_from(["", "train", "test"]))
 
 
 def split(examples: list[tuple[int, str]]) -> list[str]:
@@ -19,7 +19,8 @@ def split(examples: list[tuple[int, str]]) -> list[str]:
     ids = np.array([pixel_id(picture(number)) for number, _ in examples])
     given_splits = np.array([stated for _, stated in examples])
     duplicates = np.array([number for number, _ in examples], np.uint64)
-    return list(assign(ids, given_splits, duplicates, VALIDATION, TEST))
+    sources = np.full(len(examples), "here")
+    return list(unite(propose(ids, given_splits, sources, VALIDATION, TEST), duplicates))
 
 
 @given(old=st.lists(EXAMPLE, min_size=1, max_size=30), new=st.lists(EXAMPLE, max_size=30))
@@ -40,7 +41,8 @@ def test_shares_are_as_stated() -> None:
     """Over 20,000 ids the splits' sizes are those of the shares, by a chi-squared test."""
     generator = np.random.default_rng(3)
     ids = np.array([generator.bytes(16).hex() for _ in range(20000)])
-    found = assign(ids, np.full(20000, ""), np.arange(20000, dtype=np.uint64), VALIDATION, TEST)
+    nothing = np.full(20000, "")
+    found = propose(ids, nothing, nothing, VALIDATION, TEST)
     counts = [int((found == name).sum()) for name in ("train", "validation", "test")]
     assert chisquare(counts, np.array([0.6, VALIDATION, TEST]) * 20000).pvalue > 0.001
 
@@ -62,3 +64,13 @@ def test_grey_and_colour_files_of_one_picture_are_one() -> None:
     assert pixel_id(picture(size=(2, 6), mode="L").crop((0, 0, 1, 4))) != pixel_id(
         picture(size=(2, 6), mode="L").crop((0, 0, 2, 2))
     )
+
+
+def test_a_source_with_its_own_validation_split_keeps_all_of_its_training_split() -> None:
+    """Only a source that brings none has one taken from its training split."""
+    ids = np.array([pixel_id(picture(number)) for number in range(300)])
+    stated = np.array((["train"] * 99 + ["validation"]) + ["train"] * 200)
+    sources = np.array(["own"] * 100 + ["other"] * 200)
+    found = propose(ids, stated, sources, VALIDATION, TEST)
+    assert list(found[:100]) == list(stated[:100])
+    assert set(found[100:]) == {"train", "validation"}

@@ -26,11 +26,11 @@ def replace(**changes: object) -> params.Train:
 def test_the_same_seed_gives_the_same_bytes(trained: Path, tmp_path: Path) -> None:
     """Training again, augmentation and all, gives the very same weights; another seed gives others."""
     dataset = Dataset(trained / "dataset")
-    train(dataset, SETTINGS, tmp_path / "again", tmp_path / "history.csv")
-    assert (tmp_path / "again").read_bytes() == (trained / "model.weights.h5").read_bytes()
+    train(dataset, SETTINGS, tmp_path / "again.weights.h5", tmp_path / "history.csv")
+    assert (tmp_path / "again.weights.h5").read_bytes() == (trained / "model.weights.h5").read_bytes()
     assert (tmp_path / "history.csv").read_bytes() == (trained / "history.csv").read_bytes()
-    train(dataset, replace(seed=2), tmp_path / "other", tmp_path / "history.csv")
-    assert (tmp_path / "other").read_bytes() != (tmp_path / "again").read_bytes()
+    train(dataset, replace(seed=2), tmp_path / "other.weights.h5", tmp_path / "history.csv")
+    assert (tmp_path / "other.weights.h5").read_bytes() != (tmp_path / "again.weights.h5").read_bytes()
 
 
 def test_history_has_a_row_an_epoch(trained: Path) -> None:
@@ -47,8 +47,8 @@ def test_warm_start(trained: Path, tmp_path: Path) -> None:
     dataset = Dataset(trained / "dataset")
     gentle = replace(epochs=1, warmup_epochs=0, learning_rate=1e-5)
     warm = msgspec.structs.replace(gentle, initial_weights=str(trained / "model.weights.h5"))
-    cold_accuracy = train(dataset, gentle, tmp_path / "cold", tmp_path / "history.csv")
-    assert train(dataset, warm, tmp_path / "warm", tmp_path / "history.csv") > cold_accuracy + 0.3
+    cold_accuracy = train(dataset, gentle, tmp_path / "cold.weights.h5", tmp_path / "history.csv")
+    assert train(dataset, warm, tmp_path / "warm.weights.h5", tmp_path / "history.csv") > cold_accuracy + 0.3
 
 
 @pytest.mark.parametrize(
@@ -66,8 +66,8 @@ def test_what_cannot_be_trained_is_refused(
     if "network" in changes:
         changes = changes | {"initial_weights": str(trained / "model.weights.h5")}
     with pytest.raises((PipelineError, NetworkError), match=message):
-        train(Dataset(trained / "dataset"), replace(**changes), tmp_path / "weights", tmp_path / "history")
-    assert not (tmp_path / "weights").exists()
+        train(Dataset(trained / "dataset"), replace(**changes), tmp_path / "weights.weights.h5", tmp_path / "history")
+    assert not (tmp_path / "weights.weights.h5").exists()
 
 
 def test_the_feed_gives_every_image_once_in_a_new_order_each_epoch(trained: Path) -> None:
