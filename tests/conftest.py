@@ -59,7 +59,11 @@ class Project:
     path: Path
 
     def environment(self) -> dict[str, str]:
-        own = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "MAKE", "MFLAGS"))}
+        own = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("AWS_PROFILE", "GIT_", "MAKE", "MFLAGS"))
+        }
         own.pop("PYTHONDONTWRITEBYTECODE", None)
         return own | {"PATH": f"{self.path}/.venv/bin:{own['PATH']}"}
 

@@ -6,9 +6,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import boto3
 import pytest
 
 from tests.conftest import Project, encode, git, picture
+from tests.system.gateway import Gateway
 
 
 def record(project: Project) -> str:
@@ -100,7 +102,7 @@ def test_sources_are_added_and_replaced(project: Project, image_folder: Callable
     [
         ({"cat": 3, "dog": 0}, "class 'dog' is empty"),
         ({"cat": 3}, "single class 'cat'"),
-        ({"cat/young": 1, "dog": 1}, "images in cat/young/: expected <label>/<image>"),
+        ({"cat/young": 1, "dog": 1}, "images in cat/young: expected <label>/<image>"),
     ],
 )
 def test_a_bad_source_has_its_message(
@@ -114,9 +116,8 @@ def test_a_bad_source_has_its_message(
     assert git(project.path, "status", "--porcelain") == ""
 
 
-def test_a_source_on_s3(project: Project, s3: object) -> None:
+def test_a_source_on_s3(project: Project, s3: Gateway) -> None:
     """A prefix of a real bucket becomes the same shard as the same folder; a wrong secret or bucket is said."""
-    boto3 = pytest.importorskip("boto3")
     environment = s3.environment()
     client = boto3.client(
         "s3",
