@@ -13,6 +13,7 @@ from PIL import Image
 from benchmarks.timing import Row
 from pipelines import params
 from pipelines.training import shards
+from pipelines.training.encoding import encode
 from pipelines.training.prepare import prepare
 
 SETTINGS = params.Prepare(height=28, width=28, channels=1, validation=0.15, test=0.25)
@@ -43,4 +44,4 @@ def _write(data: Path, count: int) -> None:
     with shards.Writer(data, "generated") as writer:
         for number in range(count):
             image = Image.fromarray(generator.integers(0, 256, (28, 28), np.uint8))
-            writer.add(shards.Example(shards.encode(image), str(number % 10), None, "generated"))
+            writer.add(shards.Example(encode(image), str(number % 10), None, "generated"))

@@ -154,7 +154,7 @@ def need(*programs: str) -> None:
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The digits as shards: a data folder."""
     from pipelines.training.ingest import ingest  # noqa: PLC0415 (slow, and not every run needs it)
-    from pipelines.training.sources import Digits  # noqa: PLC0415
+    from pipelines.training.sources.digits import Digits  # noqa: PLC0415
 
     folder = tmp_path_factory.mktemp("digits") / "data"
     ingest(Digits(), folder)

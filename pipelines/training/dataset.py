@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from model.inputs import Pixels
 from pipelines.command import PipelineError
+from pipelines.training.schema import Schema
 
 ARTIFACTS = Path("artifacts")
 FOLDER = ARTIFACTS / "dataset"
@@ -22,31 +23,6 @@ WEIGHTS = ARTIFACTS / "model.weights.h5"
 IMAGES, EXAMPLES, SCHEMA, REFERENCE = "images.npy", "examples.parquet", "schema.json", "reference.json"
 COLUMNS = ("id", "label", "split")
 BATCH_BYTES = 2**20
-
-
-class Schema(msgspec.Struct, frozen=True, kw_only=True):
-    """What `prepare` found in the data, and held it against."""
-
-    labels: list[str]
-    input_shape: tuple[int, int, int]
-    examples: int
-    counts: dict[str, dict[str, int]]
-    """Examples by split and label."""
-    smallest: tuple[int, int]
-    largest: tuple[int, int]
-    """Width and height of the original images with the fewest and the most pixels."""
-    duplicates: int
-    """Examples whose prepared pixels came before."""
-    label_conflicts: list[str]
-    """Ids of examples whose prepared pixels came before under another label."""
-    moved: int
-    """Examples that are not in the split they would have by themselves, because their first duplicate is in another."""
-    data_sha256: str
-    test_sha256: str
-
-    def missing(self, split: str) -> list[str]:
-        """Return the labels that a split has no example of."""
-        return [label for label, count in self.counts[split].items() if not count]
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ from model.inputs import InputError
 from pipelines.command import PipelineError, atomic, run
 from pipelines.dvc import DATA, dvc
 from pipelines.training import layout, restore, shards, sources
+from pipelines.training.encoding import strip
+from pipelines.training.sources.base import Source
 
 SKIPPED = Path("reports/skipped.txt")
 LISTED = 20
@@ -34,7 +36,7 @@ class Summary:
     """What was written."""
 
 
-def ingest(source: sources.Source, folder: Path, *, skip_bad: bool = False) -> Summary:
+def ingest(source: Source, folder: Path, *, skip_bad: bool = False) -> Summary:
     """Write shards with those examples of a source that the folder does not hold yet; memory stays bounded.
 
     Raises PipelineError, and leaves the folder as it was, for a layout that fits none, an empty class, fewer than
@@ -55,7 +57,7 @@ def ingest(source: sources.Source, folder: Path, *, skip_bad: bool = False) -> S
                 continue
             progress.advance(task)
             try:
-                example = shards.Example(shards.strip(read()), *place, source.name)
+                example = shards.Example(strip(read()), *place, source.name)
             except (InputError, OSError) as error:
                 summary.bad.append(f"{path}: {error}")
                 continue
@@ -111,7 +113,7 @@ def main() -> None:
         print(f"{len(summary.bad):,} files skipped: see {SKIPPED}")
 
 
-def _append(source: sources.Source, *, skip_bad: bool) -> Summary:
+def _append(source: Source, *, skip_bad: bool) -> Summary:
     summary = ingest(source, DATA, skip_bad=skip_bad)
     try:
         dvc("add", "--quiet", str(DATA))
@@ -122,7 +124,7 @@ def _append(source: sources.Source, *, skip_bad: bool) -> Summary:
     return summary
 
 
-def _replace(source: sources.Source, *, skip_bad: bool) -> Summary:
+def _replace(source: Source, *, skip_bad: bool) -> Summary:
     fresh, old = Path(".data.new"), Path(".data.old")
     for folder in (fresh, old):
         shutil.rmtree(folder, ignore_errors=True)

@@ -28,8 +28,9 @@ from model.predictor import Predictor, Probabilities
 from pipelines import params
 from pipelines.command import PipelineError, run
 from pipelines.training import split
-from pipelines.training.dataset import ARTIFACTS, WEIGHTS, Dataset, Schema
+from pipelines.training.dataset import ARTIFACTS, WEIGHTS, Dataset
 from pipelines.training.determinism import make_deterministic
+from pipelines.training.schema import Schema
 
 MAX_REFERENCE_ERROR = 1e-3
 """Largest difference of a probability between the network and its float32 file: conversion only reorders sums."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 import shutil
 from collections.abc import Iterator
@@ -16,9 +15,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from PIL import Image, JpegImagePlugin
 
-from model.inputs import decode
 from pipelines.command import PipelineError
 
 SCHEMA = pa.schema(
@@ -38,42 +35,6 @@ class Example(NamedTuple):
         """Return the first 64 bits of a hash of what the shard stores, but for the source's name."""
         text = f"{self.label}\0{self.split or ''}\0".encode()
         return int.from_bytes(hashlib.sha256(text + self.image).digest()[:8])
-
-
-def strip(data: bytes) -> bytes:
-    """Return an image without EXIF, GPS position, colour profile or comment, turned upright.
-
-    A PNG keeps its pixels. A JPEG without metadata stays as it is; another is encoded again with its own
-    quantization tables and chroma sampling. Raises InputError.
-    """
-    image = decode(data)
-    with Image.open(io.BytesIO(data)) as original:
-        if not isinstance(original, JpegImagePlugin.JpegImageFile):
-            return encode(image)
-        if _is_bare(original, data):
-            return data
-        image.info.clear()
-        buffer = io.BytesIO()
-        sampling = JpegImagePlugin.get_sampling(original)
-        image.save(buffer, "JPEG", qtables=original.quantization, subsampling=max(sampling, 0))
-        return buffer.getvalue()
-
-
-def _is_bare(image: JpegImagePlugin.JpegImageFile, data: bytes) -> bool:
-    """Tell whether a JPEG has no segment but JFIF's header without thumbnail and Adobe's colour transform."""
-    plain = all((name == "APP0" and len(body) == 14) or name == "APP14" for name, body in image.applist)
-    return plain and data.endswith(b"\xff\xd9")
-
-
-def encode(image: Image.Image) -> bytes:
-    """Return a PNG of the pixels alone.
-
-    It is stored, not deflated: deflate's output differs between processors, and Parquet compresses better.
-    """
-    image.info.clear()
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", compress_level=0)
-    return buffer.getvalue()
 
 
 class Writer:

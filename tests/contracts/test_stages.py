@@ -23,6 +23,7 @@ SHARED = {
     "pipelines/dvc.py",
     "pipelines/params.py",
     "pipelines/training/dataset.py",
+    "pipelines/training/schema.py",
     "pipelines/training/split.py",
 }
 

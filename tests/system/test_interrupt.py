@@ -91,7 +91,7 @@ def test_a_full_disk_at_ingest_leaves_the_data(small_project: Project, small_dis
     (small_disk / "fill").write_bytes(bytes(350_000))
     code = (
         "from pathlib import Path; import sys; from pipelines.command import run;"
-        "from pipelines.training.ingest import ingest; from pipelines.training.sources import Digits;"
+        "from pipelines.training.ingest import ingest; from pipelines.training.sources.digits import Digits;"
         "run(lambda: ingest(Digits(), Path(sys.argv[1]) / 'data'))"
     )
     output = small_project.run("python", "-c", code, str(small_disk), expect=1)

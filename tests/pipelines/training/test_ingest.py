@@ -16,8 +16,10 @@ from PIL import Image
 
 from pipelines.command import PipelineError
 from pipelines.training import shards
+from pipelines.training.encoding import strip
 from pipelines.training.ingest import ingest
-from pipelines.training.sources import Digits, open_source
+from pipelines.training.sources import open_source
+from pipelines.training.sources.digits import Digits
 from tests.conftest import ROOT, encode, picture
 
 
@@ -70,7 +72,7 @@ def test_metadata_is_stripped() -> None:
     jpeg = encode(image, "JPEG", exif=exif, comment=b"SECRET", icc_profile=b"SECRET-PROFILE", quality=90)
     png = encode(image, "PNG", exif=exif, icc_profile=b"SECRET-PROFILE", dpi=(7, 7))
     for original in (jpeg, png):
-        stripped = shards.strip(original)
+        stripped = strip(original)
         with Image.open(io.BytesIO(stripped)) as result, Image.open(io.BytesIO(original)) as expected:
             assert result.format == expected.format
             assert not result.getexif()
@@ -78,16 +80,14 @@ def test_metadata_is_stripped() -> None:
             difference = np.asarray(result.convert("RGB")).astype(int) - np.asarray(expected.convert("RGB"))
         assert b"SECRET" not in stripped
         assert np.abs(difference).mean() < 1
-        assert shards.strip(stripped) == stripped
+        assert strip(stripped) == stripped
 
 
 def test_a_jpeg_without_metadata_stays_as_it_is() -> None:
     """Encoding again costs quality, so it happens only where something has to go."""
     plain = encode(picture(), "JPEG", quality=80)
-    assert shards.strip(plain) == plain
-    assert shards.strip(plain + b"hidden behind the end") == encode(
-        Image.open(io.BytesIO(plain)), "JPEG", quality="keep"
-    )
+    assert strip(plain) == plain
+    assert strip(plain + b"hidden behind the end") == encode(Image.open(io.BytesIO(plain)), "JPEG", quality="keep")
 
 
 BAD = {
@@ -155,7 +155,7 @@ def test_many_shards(image_folder: Callable[..., Path], tmp_path: Path, monkeypa
         for batch in shards.batches(shards.open_dataset(tmp_path / "data"))
         for image in batch["image"].to_pylist()
     ]
-    assert stored == [shards.strip(read()) for _, read in open_source(str(folder)).files()]
+    assert stored == [strip(read()) for _, read in open_source(str(folder)).files()]
 
 
 MEASURE = """
@@ -163,6 +163,7 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 from pipelines.training import ingest, shards
+from pipelines.training.encoding import encode
 from PIL import Image
 
 class Generated:
@@ -173,7 +174,7 @@ class Generated:
         pixels = np.random.default_rng(0)
         for path in self.paths():
             image = Image.fromarray(pixels.integers(0, 256, (100, 100, 3), np.uint8))
-            yield path, lambda image=image: shards.encode(image)
+            yield path, lambda image=image: encode(image)
 
 shards.ROW_GROUP_BYTES = 2**22
 ingest.ingest(Generated(), Path(sys.argv[1]))

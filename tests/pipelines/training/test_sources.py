@@ -13,8 +13,8 @@ import pytest
 
 from model.inputs import InputError
 from pipelines.command import PipelineError
-from pipelines.training import sources
-from pipelines.training.sources import Source, open_source
+from pipelines.training.sources import base, open_source
+from pipelines.training.sources.base import Source
 from tests.conftest import encode, picture
 
 
@@ -89,7 +89,7 @@ def test_damaged_archives_are_refused(image_folder: Callable[..., Path], tmp_pat
 
 def test_a_file_beyond_reason_is_refused(image_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """A file is refused by its size before it is read."""
-    monkeypatch.setattr(sources, "MAX_FILE_BYTES", len(encode(picture(0))) - 100)
+    monkeypatch.setattr(base, "MAX_FILE_BYTES", len(encode(picture(0))) - 100)
     _, read = next(open_source(str(image_folder({"a": 1, "b": 1}))).files())
     with pytest.raises(InputError, match="bytes: an image file may have"):
         read()
