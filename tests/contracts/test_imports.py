@@ -68,9 +68,8 @@ def project_imports(path: Path) -> set[Path]:
     waiting = [path]
     while waiting:
         for name in imports(waiting.pop()):
-            module = ROOT / name.replace(".", "/")
-            for file in (module.with_suffix(".py"), module / "__init__.py"):
-                if file.is_file() and file not in found:
-                    found.add(file)
-                    waiting.append(file)
+            file = ROOT / f"{name.replace('.', '/')}.py"
+            if file.is_file() and file not in found:
+                found.add(file)
+                waiting.append(file)
     return found
