@@ -14,12 +14,17 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 from pipelines.params import Params
 from tests.system.gateway import PROGRAMS, Gateway, gateway
 
 ROOT = Path(__file__).parent.parent
+
+# A slow machine is no failure; CI tries the same cases each time, a person new ones.
+settings.register_profile("project", deadline=None, derandomize=os.environ.get("CI") == "true")
+settings.load_profile("project")
 
 
 def encode(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -171,22 +176,22 @@ def trained(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Path:
     from pipelines.training.train import train  # noqa: PLC0415
 
     folder = tmp_path_factory.mktemp("trained")
-    settings = quick(params.load(ROOT / "params.yaml"))
-    prepare(digits, folder / "dataset", settings.prepare)
+    chosen = quick(params.load(ROOT / "params.yaml"))
+    prepare(digits, folder / "dataset", chosen.prepare)
     dataset = Dataset(folder / "dataset")
-    train(dataset, settings.train, folder / "model.weights.h5", folder / "history.csv")
-    quantize(dataset, folder / "model.weights.h5", folder, settings)
+    train(dataset, chosen.train, folder / "model.weights.h5", folder / "history.csv")
+    quantize(dataset, folder / "model.weights.h5", folder, chosen)
     return folder
 
 
-def quick(settings: Params) -> Params:
+def quick(chosen: Params) -> Params:
     """Return settings that take seconds."""
     replace = msgspec.structs.replace
     return replace(
-        settings,
-        prepare=replace(settings.prepare, height=12, width=12),
-        train=replace(settings.train, epochs=3, warmup_epochs=1),
-        quantize=replace(settings.quantize, calibration_examples=100),
+        chosen,
+        prepare=replace(chosen.prepare, height=12, width=12),
+        train=replace(chosen.train, epochs=3, warmup_epochs=1),
+        quantize=replace(chosen.quantize, calibration_examples=100),
     )
 
 

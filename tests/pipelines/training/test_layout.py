@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +12,7 @@ from pipelines.command import PipelineError
 from pipelines.training import layout
 
 NAME = st.text(st.characters(codec="utf-8", exclude_characters="/\\\0."), min_size=1, max_size=12).filter(
-    lambda name: name.lower() not in {"thumbs.db", "__macosx"}
+    lambda name: name.lower() not in {"thumbs.db", "__macosx"} and unicodedata.is_normalized("NFC", name)
 )
 
 
@@ -20,7 +22,7 @@ def test_every_label_is_found_whatever_wraps_it(labels: set[str], root: list[str
     parts = ["train", "test"] if splits else [""]
     paths = ["/".join(filter(None, [*root, part, label, "1.png"])) for part in parts for label in labels]
     # A leading folder that is itself called train, or labels that are, read as splits: an ambiguity nobody can resolve.
-    if not {*root, *labels} & set(layout.NAMES):
+    if not {name.lower() for name in (*root, *labels)} & set(layout.NAMES):
         found = layout.read(paths)
         assert found.labels == labels
         assert found.images == len(paths)
