@@ -117,7 +117,9 @@ def mistakes(  # noqa: PLR0913, PLR0917 (a picture of all of them)
             answer = int(probabilities[position].argmax())
             actual, predicted = _short(labels[targets[position]]), _short(labels[answer])
             panel.imshow(images[indices[position]].squeeze(), cmap="gray", vmin=0, vmax=255)
-            panel.set_title(f"{actual} read as\n{predicted}, {probabilities[position, answer]:.0%} sure", fontsize=8)
+            separator = " " if len(actual + predicted) < 10 else "\n"
+            certainty = f"{probabilities[position, answer]:.0%} sure"
+            panel.set_title(f"{actual}{separator}read as {predicted}\n{certainty}", fontsize=8)
         if not len(worst):
             axes[0, 0].text(0, 0.5, "No mistakes on the test set.")
         figure.savefig(path, dpi=110)
