@@ -3,10 +3,17 @@ PYTHON ?= python3
 UV := $(or $(shell command -v uv),.tools/uv)
 ENVIRONMENT := .venv/.synced
 REPORT := reports/index.html
+# Given on the command line or not at all: a variable of the environment by chance is none.
+SOURCE :=
+REPLACE := no
+SKIP_BAD := no
+flag = $(if $(filter yes,$($1)),$2,$(if $(filter-out no,$($1)),$(error $1=$($1): say yes or no)))
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV # imports are twice as slow without bytecode
 
+# An interrupted run must not delete what Git tracks.
+.PRECIOUS: dvc.lock
 .PHONY: all help data repro report test lint bench clean
 
 all: report ## Set up, train, quantize, evaluate and report (also: make)
@@ -16,7 +23,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
 data: $(ENVIRONMENT) ## Restore data/; or add SOURCE=<folder, archive or s3://bucket/prefix> [REPLACE=yes] [SKIP_BAD=yes]
-	@python -m pipelines.training.$(if $(SOURCE),ingest "$$SOURCE" $(if $(filter yes,$(REPLACE)),--replace) $(if $(filter yes,$(SKIP_BAD)),--skip-bad),restore)
+	@python -m pipelines.training.$(if $(SOURCE),ingest "$$SOURCE" $(call flag,REPLACE,--replace) $(call flag,SKIP_BAD,--skip-bad),restore)
 
 repro: dvc.lock ## Run the stages of dvc.yaml that are out of date
 
@@ -30,7 +37,7 @@ lint: $(ENVIRONMENT) ## Check style and types
 	ruff format --check
 	mypy
 
-bench: $(ENVIRONMENT) ## Measure speed and memory
+bench: report ## Measure speed
 	python -m benchmarks
 
 clean: ## Remove what the pipeline made; data/ and DVC's cache stay

@@ -1,1 +1,1 @@
-"""What the project promises about speed and memory, measured: `make bench`."""
+"""What the project promises about speed, measured: `make bench`."""

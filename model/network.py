@@ -32,7 +32,9 @@ def build(name: str, input_shape: Shape, classes: int, dropout: float = 0.0) -> 
     try:
         architecture = ARCHITECTURES[name]
     except KeyError:
-        raise NetworkError(f"unknown network {name!r}: choose one of {', '.join(ARCHITECTURES)}") from None
+        raise NetworkError(
+            f"train.network: unknown network {name!r}: choose one of {', '.join(ARCHITECTURES)}"
+        ) from None
     if min(input_shape[:2]) < SMALLEST_SIDE:
         raise NetworkError(
             f"images of {input_shape[1]}x{input_shape[0]} are smaller than {SMALLEST_SIDE} pixels a side"
@@ -52,6 +54,8 @@ def load_weights(model: keras.Model, path: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # all that Keras does when it leaves a layer untrained
             model.load_weights(path)
+    except FileNotFoundError:
+        raise NetworkError(f"the weights {path} are missing") from None
     except (ValueError, OSError, UserWarning) as error:
         reason = str(error).partition("\n")[0]
         raise NetworkError(f"{path} does not fit the network {model.name}: {reason}") from error

@@ -110,7 +110,13 @@ def load(path: Path = PATH) -> Params:
     except msgspec.ValidationError as error:
         # YAML 1.1 reads 1e-3 as text: a number needs its point.
         hint = " (write 1.0e-3 rather than 1e-3)" if "Expected `float`, got `str`" in str(error) else ""
+        if "Invalid enum value" in str(error):
+            hint = " (the comment beside it names the choices)"
         raise PipelineError(f"{path}: {str(error).replace('$.', '')}{hint}") from error
     if params.prepare.validation + params.prepare.test >= 1:
         raise PipelineError(f"{path}: prepare.validation + prepare.test must leave examples to train on")
+    if params.train.initial_weights and params.train.initial_weights.startswith("artifacts/"):
+        raise PipelineError(
+            f"{path}: train.initial_weights: copy the file out of artifacts/, which training overwrites"
+        )
     return params

@@ -21,6 +21,8 @@ from pipelines.params import Params
 from tests.system.gateway import PROGRAMS, Gateway, gateway
 
 ROOT = Path(__file__).parent.parent
+DEMONSTRATION = Path(__file__).parent / "demonstration"
+"""The settings and the data that tests use, so that they hold whatever a team makes of its own."""
 
 # A slow machine is no failure; CI tries the same cases each time, a person new ones.
 settings.register_profile("project", deadline=None, derandomize=os.environ.get("CI") == "true")
@@ -101,12 +103,14 @@ class Project:
 
 
 def copy_tree(target: Path) -> None:
-    """Copy what Git tracks or would track, with its times, and make a repository of it."""
+    """Copy what Git tracks or would track, with its times, as a repository of its own with the demonstration's data."""
     listed = subprocess.check_output(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, text=True)
     for name in filter(None, listed.split("\0")):
         if (ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target / name)
+    for name in ("params.yaml", "data.dvc"):
+        shutil.copy2(DEMONSTRATION / name, target / name)
     git(target, "init", "--quiet", "--initial-branch=main")
     git(target, "add", "--all")
     git(target, "commit", "--quiet", "--message", "Copy")
@@ -176,7 +180,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Path:
     from pipelines.training.train import train  # noqa: PLC0415
 
     folder = tmp_path_factory.mktemp("trained")
-    chosen = quick(params.load(ROOT / "params.yaml"))
+    chosen = quick(params.load(DEMONSTRATION / "params.yaml"))
     prepare(digits, folder / "dataset", chosen.prepare)
     dataset = Dataset(folder / "dataset")
     train(dataset, chosen.train, folder / "model.weights.h5", folder / "history.csv")

@@ -9,7 +9,6 @@ import argparse
 import base64
 from pathlib import Path
 
-import msgspec
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
@@ -42,7 +41,7 @@ def render(folder: Path) -> str:
         models={"this model": this_model} | {name.replace("_", " "): row for name, row in metrics["baselines"].items()},
         schema=Dataset(folder / "dataset").schema,
         manifest=described,
-        params=yaml.safe_dump(msgspec.to_builtins(described.params), sort_keys=False),
+        params=yaml.safe_dump(described.params, sort_keys=False),
     )
 
 

@@ -29,9 +29,9 @@ def strip(data: bytes) -> bytes:
 
 
 def _is_bare(image: JpegImagePlugin.JpegImageFile, data: bytes) -> bool:
-    """Tell whether a JPEG has no segment but JFIF's header without thumbnail and Adobe's colour transform."""
+    """Tell whether a JPEG has no segment but JFIF's header without thumbnail and Adobe's, and ends where it ends."""
     plain = all((name == "APP0" and len(body) == 14) or name == "APP14" for name, body in image.applist)
-    return plain and data.endswith(b"\xff\xd9")
+    return plain and data.find(b"\xff\xd9") == len(data) - 2
 
 
 def encode(image: Image.Image) -> bytes:

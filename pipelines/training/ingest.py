@@ -105,7 +105,7 @@ def main() -> None:
     classes = sorted(shards.labels(DATA))
     print(
         f"{source.name}: {summary.added:,} images added, {summary.known:,} already there; {DATA}/ now holds "
-        f"{shards.open_dataset(DATA).count_rows():,} images of {len(classes)} classes"
+        f"{shards.open_dataset(DATA).count_rows():,} images of {len(classes)} classes: commit {DATA}.dvc"
     )
     if summary.bad:
         with atomic(SKIPPED) as path:
@@ -125,19 +125,21 @@ def _append(source: Source, *, skip_bad: bool) -> Summary:
 
 
 def _replace(source: Source, *, skip_bad: bool) -> Summary:
+    if DATA.exists():
+        restore.restore(DATA)  # what is not recorded could not be had again
     fresh, old = Path(".data.new"), Path(".data.old")
     for folder in (fresh, old):
         shutil.rmtree(folder, ignore_errors=True)
     try:
         summary = ingest(source, fresh, skip_bad=skip_bad)
-        if DATA.exists():
-            DATA.rename(old)
-        fresh.rename(DATA)
         try:
+            if DATA.exists():
+                DATA.rename(old)
+            fresh.rename(DATA)
             dvc("add", "--quiet", str(DATA))
         except BaseException:
-            DATA.rename(fresh)
             if old.exists():
+                shutil.rmtree(DATA, ignore_errors=True)
                 old.rename(DATA)
             raise
     finally:

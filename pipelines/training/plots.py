@@ -11,6 +11,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from sklearn.metrics import ConfusionMatrixDisplay
 
@@ -31,8 +32,11 @@ STYLE: Any = {
     "axes.spines.top": False,
     "font.size": 9,
     "svg.hashsalt": "slipway",
-    "text.parse_math": False,  # a label may hold a dollar sign
 }
+
+
+PLAIN_TEXT: Any = {"text.parse_math": False}
+"""For pictures with labels, which may hold a dollar sign."""
 
 
 def _short(label: str) -> str:
@@ -54,7 +58,7 @@ def confusion(targets: NDArray[np.int64], predicted: NDArray[np.int64], labels: 
     """Draw counts of actual against predicted classes."""
     size = min(max(4.5, 0.32 * len(labels)), 16)
     few = len(labels) <= MOST_ANNOTATED
-    with _figure(path, size + 0.5, size) as axes:
+    with mpl.rc_context(PLAIN_TEXT), _figure(path, size + 0.5, size) as axes:
         ConfusionMatrixDisplay.from_predictions(
             targets,
             predicted,
@@ -90,6 +94,7 @@ def learning_curves(history: dict[str, list[float]], path: Path) -> None:
         best = int(np.argmin(history["val_loss"]))
         axes.axvline(epochs[best], color=GREY, linestyle=":", label=f"kept: epoch {epochs[best]}")
         axes.set(xlabel="epoch", ylabel="loss", yscale="log")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(frameon=False)
 
 
@@ -109,7 +114,7 @@ def mistakes(  # noqa: PLR0913, PLR0917 (a picture of all of them)
     worst = wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")][:SHEET]
     columns = 6
     rows = max(-(-len(worst) // columns), 1)
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(STYLE | PLAIN_TEXT):
         figure, axes = plt.subplots(rows, columns, figsize=(9, 1.9 * rows), layout="constrained", squeeze=False)
         for panel in axes.flat:
             panel.axis("off")

@@ -43,9 +43,6 @@ def prepare(data: Path, folder: Path, settings: params.Prepare) -> Schema:
     pq.write_table(table, folder / dataset.EXAMPLES, compression="zstd")
     result = dataset.Dataset(folder)
     (folder / dataset.SCHEMA).write_bytes(msgspec.json.format(msgspec.json.encode(schema)) + b"\n")
-    low, high = reference.pixel_range(result.batches(np.arange(schema.examples)))
-    if low == high:
-        raise PipelineError(f"every pixel of {data}/ has the value {low}: the images are blank")
     statistics = reference.compute(result.batches(result.indices(split.TRAIN)), schema.counts[split.TRAIN])
     (folder / dataset.REFERENCE).write_bytes(msgspec.json.format(msgspec.json.encode(statistics)) + b"\n")
     return schema
@@ -65,6 +62,7 @@ def _decode(source: ds.Dataset, images: Path, shape: Shape) -> Decoded:
     total = source.count_rows()
     ids, duplicates = np.empty(total, "S32"), np.empty(total, np.uint64)
     smallest, largest = (1 << 30, 1 << 30), (0, 0)
+    low, high = 255, 0
     position = 0
     with images.open("wb") as file, Progress() as progress:
         task = progress.add_task("prepare", total=total)
@@ -77,14 +75,16 @@ def _decode(source: ds.Dataset, images: Path, shape: Shape) -> Decoded:
                     image = decode(data)
                 except InputError as error:
                     raise PipelineError(f"an example of class {label!r} in data/: {error}") from error
-                block = to_pixels(image, shape).tobytes()
+                pixels = to_pixels(image, shape)
+                block = pixels.tobytes()
+                low, high = min(low, int(pixels.min())), max(high, int(pixels.max()))
                 file.write(block)
                 ids[position] = split.pixel_id(image)
                 duplicates[position] = int.from_bytes(hashlib.sha256(block).digest()[:8])
                 smallest, largest = min(smallest, image.size, key=prod), max(largest, image.size, key=prod)
                 position += 1
             progress.advance(task, batch.num_rows)
-    return Decoded(ids, duplicates, smallest, largest)
+    return Decoded(ids, duplicates, smallest, largest, (low, high))
 
 
 def main() -> None:

@@ -45,9 +45,3 @@ def compute(batches: Iterable[Pixels], labels: dict[str, int]) -> Reference:
         contrast=contrast.tolist(),
         pixels=pixels.reshape(len(pixels), BINS, -1).sum(axis=2).tolist(),
     )
-
-
-def pixel_range(batches: Iterable[Pixels]) -> tuple[int, int]:
-    """Return the smallest and the largest pixel of batches of images."""
-    extremes = [(int(images.min()), int(images.max())) for images in batches]
-    return min(low for low, _ in extremes), max(high for _, high in extremes)

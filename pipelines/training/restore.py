@@ -24,14 +24,14 @@ def restore(data: Path) -> None:
     record = _record(data)
     if not record.exists():
         if data.exists():
-            raise PipelineError(f"{data}/ exists and {record} does not: record it with `dvc add {data}`")
+            raise PipelineError(f"{data}/ exists and {record} does not: record it with `.venv/bin/dvc add {data}`")
         _rebuild(data, source)
         dvc("add", "--quiet", str(data))
     elif data.exists():
         if not _is_as_recorded(data):
             raise PipelineError(
                 f"{data}/ is not what {record} records: go back with `rm -r {data}` and `make data`, "
-                f"or accept the change with `dvc add {data}`"
+                f"or accept the change with `.venv/bin/dvc add {data}`"
             )
     elif succeeds("checkout", "--quiet", str(record)) and data.exists():
         print(f"{data}/ restored from DVC's cache")
@@ -42,8 +42,8 @@ def restore(data: Path) -> None:
         if not _is_as_recorded(data):
             shutil.rmtree(data)
             raise PipelineError(
-                f"{data}/ cannot be restored: no cache or remote has what {record} records, and ingest.source, "
-                f"{source} in params.yaml, gives other data: configure the remote that has it with `dvc remote add`"
+                f"{data}/ cannot be restored: no cache or remote has what {record} records, and ingest.source in "
+                f"params.yaml, {source}, gives other data: `.venv/bin/dvc remote add` the remote that has it"
             )
         print(f"{data}/ rebuilt from {source}, with the recorded hash")
 
@@ -56,7 +56,10 @@ def _rebuild(data: Path, source: str) -> None:
     from pipelines.training.ingest import ingest  # noqa: PLC0415 (slow, seldom needed)
     from pipelines.training.sources import open_source  # noqa: PLC0415
 
-    ingest(open_source(source), data)
+    try:
+        ingest(open_source(source), data)
+    except PipelineError as error:
+        raise PipelineError(f"{data}/ cannot be made from ingest.source in params.yaml: {error}") from error
 
 
 def _pull(record: Path) -> bool:

@@ -28,6 +28,7 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True):
     smallest: tuple[int, int]
     largest: tuple[int, int]
     """Width and height of the original images with the fewest and the most pixels."""
+    pixel_range: tuple[int, int]
     duplicates: int
     """Examples whose prepared pixels came before."""
     label_conflicts: list[str]
@@ -50,6 +51,7 @@ class Decoded:
     duplicates: NDArray[np.uint64]
     smallest: tuple[int, int]
     largest: tuple[int, int]
+    pixel_range: tuple[int, int]
 
 
 def describe(columns: pa.Table, decoded: Decoded, settings: params.Prepare) -> tuple[pa.Table, Schema]:
@@ -80,6 +82,7 @@ def describe(columns: pa.Table, decoded: Decoded, settings: params.Prepare) -> t
         counts=counts,
         smallest=decoded.smallest,
         largest=decoded.largest,
+        pixel_range=decoded.pixel_range,
         duplicates=len(ids) - len(first),
         label_conflicts=ids[targets != targets[first][group]].tolist(),
         moved=int(np.sum(proposed != splits)),
@@ -93,9 +96,9 @@ def describe(columns: pa.Table, decoded: Decoded, settings: params.Prepare) -> t
 
 def _stated_splits(columns: pa.Table) -> split.Names:
     stated = columns.column("split").fill_null("").to_pylist()
-    if unknown := sorted({name for name in stated if name and name not in split.NAMES}):
+    if unknown := sorted({name for name in stated if name and name.lower() not in split.NAMES}):
         raise PipelineError(f"unknown split {unknown[0]!r} in data/: expected one of {', '.join(split.NAMES)}")
-    return np.array([split.NAMES.get(name, "") for name in stated])
+    return np.array([split.NAMES.get(name.lower(), "") for name in stated])
 
 
 def _hash(shape: Shape, *columns: list[str]) -> str:
@@ -109,6 +112,8 @@ def check(schema: Schema, data: Path) -> None:
     """Raise PipelineError for data that cannot be learned from or judged, with what would repair it."""
     if len(schema.labels) < 2:
         raise PipelineError(f"{data}/ has the single class {schema.labels[0]!r}: a classifier needs at least two")
+    if schema.pixel_range[0] == schema.pixel_range[1]:
+        raise PipelineError(f"every pixel of {data}/ has the value {schema.pixel_range[0]}: the images are blank")
     if untrained := schema.missing(split.TRAIN):
         raise PipelineError(
             f"no {split.TRAIN} example of {', '.join(map(repr, untrained[:10]))}: add images with "

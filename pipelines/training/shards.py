@@ -47,7 +47,7 @@ class Writer:
         self._folder = folder
         self._source = re.sub(r"[^\w.-]+", "-", source)[:40] or "source"
         self._next = 1 + max((_number(path) for path in folder.glob("*.parquet")), default=-1)
-        self._partial = folder.with_name(f".{folder.name}.partial")
+        self._partial = folder.with_name(f".{folder.name.lstrip('.')}.partial")
         self._rows: list[Example] = []
         self._row_bytes = 0
         self._shard: pq.ParquetWriter | None = None
@@ -147,7 +147,10 @@ def batches(dataset: ds.Dataset, columns: list[str] | None = None) -> Iterator[p
 def keys(folder: Path) -> NDArray[np.uint64]:
     """Return the sorted keys of all examples in a folder: eight bytes an example."""
     found = [
-        np.fromiter((Example(**row, source="").key() for row in batch.to_pylist()), np.uint64, batch.num_rows)
+        np.array(
+            [Example(**row, source="").key() for row in batch.to_pylist() if None not in (row["image"], row["label"])],
+            np.uint64,
+        )
         for batch in batches(open_dataset(folder), ["image", "label", "split"])
     ]
     return np.sort(np.concatenate(found)) if found else np.empty(0, np.uint64)

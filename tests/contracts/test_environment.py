@@ -33,10 +33,11 @@ def test_the_serve_environment_predicts_without_tensorflow(serve: Path) -> None:
         "import numpy as np, importlib.util as u; from pathlib import Path; from model import inputs, manifest;"
         "from model.predictor import Predictor; p = Predictor(Path('artifacts/model.tflite'));"
         "assert not [m for m in ('tensorflow', 'keras', 'dvc', 'boto3', 'sklearn') if u.find_spec(m)];"
-        "print(p.predict(np.zeros((2, *p.input_shape), np.uint8)).shape, manifest.load(Path('artifacts')).scheme)"
+        "m = manifest.load(Path('artifacts'));"
+        "print(p.predict(np.zeros((2, *p.input_shape), np.uint8)).shape == (2, len(m.labels)))"
     )
     answer = subprocess.check_output([serve / "bin" / "python", "-c", code], cwd=ROOT, text=True)
-    assert answer.strip() == "(2, 10) int8"
+    assert answer.strip() == "True"
 
 
 def test_the_serve_environment_is_small(serve: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import zlib
 
@@ -109,6 +110,19 @@ def test_the_bad_image_of_a_batch_is_named() -> None:
     """An error in a batch says at which position."""
     with pytest.raises(InputError, match="image 1: not a PNG"):
         to_batch([encode(picture()), b"?"], COLOUR)
+
+
+def test_a_malformed_exif_raises_nothing_else() -> None:
+    """Whatever goes wrong inside of a picture's metadata, nothing but InputError is raised."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encode(picture(), "JPEG", exif=exif)
+    for place in range(data.index(b"Exif"), data.index(b"Exif") + 40):
+        for byte in (0x00, 0x05, 0x0C, 0xFF):
+            spoilt = bytearray(data)
+            spoilt[place] = byte
+            with contextlib.suppress(InputError):
+                decode(bytes(spoilt))
 
 
 @given(data=st.binary(max_size=200), cut=st.integers(0, 500), place=st.integers(0, 500), byte=st.integers(0, 255))

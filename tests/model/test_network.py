@@ -8,13 +8,13 @@ import pytest
 from model.network import ARCHITECTURES, NetworkError, build
 from pipelines import params
 from pipelines.training.determinism import make_deterministic
-from tests.conftest import ROOT
+from tests.conftest import DEMONSTRATION
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _pinned() -> None:
     # TensorFlow takes the thread count once a process, and tests that train come in any order.
-    make_deterministic(params.load(ROOT / "params.yaml").train)
+    make_deterministic(params.load(DEMONSTRATION / "params.yaml").train)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

@@ -8,12 +8,13 @@ import pytest
 
 from pipelines import params
 from pipelines.command import PipelineError
-from tests.conftest import ROOT
+from tests.conftest import DEMONSTRATION, ROOT
 
 
 def test_the_shipped_file_loads() -> None:
-    """What the repository holds is valid, and typed."""
-    loaded = params.load(ROOT / "params.yaml")
+    """What the repository holds is valid, and the demonstration's is typed."""
+    params.load(ROOT / "params.yaml")
+    loaded = params.load(DEMONSTRATION / "params.yaml")
     assert loaded.prepare.shape == (28, 28, 1)
     assert loaded.train.network == "cnn"
 
@@ -40,7 +41,7 @@ def test_the_shipped_file_loads() -> None:
 )
 def test_a_wrong_setting_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
     """Missing, misspelt, mistyped and out-of-range settings each say where and what is expected."""
-    text = (ROOT / "params.yaml").read_text()
+    text = (DEMONSTRATION / "params.yaml").read_text()
     assert old in text
     path = tmp_path / "params.yaml"
     path.write_text(text.replace(old, new))

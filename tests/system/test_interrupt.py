@@ -42,8 +42,8 @@ def test_ctrl_c_in_every_stage(small_project: Project) -> None:
     for stage, pattern in STAGES.items():
         output = interrupt(small_project, pattern)
         assert f"Running stage '{stage}'" in output
-        untracked = git(small_project.path, "status", "--porcelain", "--untracked-files=all")
-        assert {line.split()[-1] for line in untracked.splitlines()} <= {"dvc.lock", "artifacts/metrics.json"}
+        status = git(small_project.path, "status", "--porcelain", "--untracked-files=all")
+        assert set(status.splitlines()) <= {" M dvc.lock", " M artifacts/metrics.json", " D artifacts/metrics.json"}
     finished = small_project.run("make")
     assert "Running stage 'prepare'" not in finished
     assert "report:" in finished

@@ -19,7 +19,7 @@ KINDS = "`digits`, a folder, a .zip, .tar, .tar.gz, .tgz, .tar.bz2 or .tar.xz fi
 
 def open_source(location: str) -> Source:
     """Return the source at a location. Raises PipelineError when it is none of KINDS, or not there."""
-    path = Path(location)
+    path = Path(location).expanduser()
     if location == "digits":
         from pipelines.training.sources.digits import Digits  # noqa: PLC0415 (scikit-learn takes a second to import)
 

@@ -21,7 +21,8 @@ class Bucket:
         self._location = location
         self._bucket = parts.netloc
         self._prefix = parts.path.strip("/") + "/" if parts.path.strip("/") else ""
-        self._client = boto3.client("s3")
+        with self._errors():
+            self._client = boto3.client("s3")
         self.name = PurePosixPath(self._prefix).name or self._bucket
 
     def paths(self) -> Iterator[str]:

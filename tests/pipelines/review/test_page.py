@@ -16,7 +16,7 @@ from pipelines.command import PipelineError
 from pipelines.review.page import render
 from pipelines.training.dataset import Dataset
 from pipelines.training.evaluate import evaluate
-from tests.conftest import ROOT, need, quick
+from tests.conftest import DEMONSTRATION, need, quick
 
 CHROMIUM = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
 
@@ -38,7 +38,7 @@ def browser() -> Iterator[webdriver.Chrome]:
 def evaluated(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page") / "artifacts"
     shutil.copytree(trained, folder)
-    evaluate(Dataset(folder / "dataset"), folder, quick(params.load(ROOT / "params.yaml")))
+    evaluate(Dataset(folder / "dataset"), folder, quick(params.load(DEMONSTRATION / "params.yaml")))
     return folder
 
 

@@ -19,9 +19,9 @@ from pipelines import params
 from pipelines.training import plots, studies
 from pipelines.training.dataset import Dataset
 from pipelines.training.evaluate import evaluate
-from tests.conftest import ROOT, quick
+from tests.conftest import DEMONSTRATION, quick
 
-SETTINGS = quick(params.load(ROOT / "params.yaml"))
+SETTINGS = quick(params.load(DEMONSTRATION / "params.yaml"))
 
 
 @pytest.fixture(scope="module")

@@ -87,6 +87,9 @@ def test_a_jpeg_without_metadata_stays_as_it_is() -> None:
     """Encoding again costs quality, so it happens only where something has to go."""
     plain = encode(picture(), "JPEG", quality=80)
     assert strip(plain) == plain
+    exif = Image.Exif()
+    exif[0x010F] = "SECRET"
+    assert b"SECRET" not in strip(plain + encode(picture(), "JPEG", exif=exif))
     assert strip(plain + b"hidden behind the end") == encode(Image.open(io.BytesIO(plain)), "JPEG", quality="keep")
 
 

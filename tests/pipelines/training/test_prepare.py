@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from model.inputs import to_batch
 from pipelines import params
@@ -147,6 +148,19 @@ def test_data_that_cannot_be_learned_from_is_refused(
     write_shard(tmp_path / "data", **columns)
     with pytest.raises(PipelineError, match=message):
         prepare(tmp_path / "data", tmp_path / "out", SETTINGS)
+
+
+def test_blank_images_are_refused(tmp_path: Path) -> None:
+    """Pictures that hold nothing are no data, and the range of real ones is recorded."""
+    blank = [encode(Image.new("L", (9, 9 + number))) for number in range(100)]
+    (tmp_path / "data").mkdir()
+    pq.write_table(pa.table({"image": blank, "label": ["a", "b"] * 50}), tmp_path / "data" / "x.parquet")
+    with pytest.raises(PipelineError, match="every pixel of .* has the value 0: the images are blank"):
+        prepare(tmp_path / "data", tmp_path / "out", SETTINGS)
+    write_shard(tmp_path / "good", label=LABELS)
+    low, high = prepare(tmp_path / "good", tmp_path / "out", SETTINGS).pixel_range
+    assert low < 10
+    assert high > 245
 
 
 def test_broken_shards_are_refused(tmp_path: Path) -> None:

@@ -20,9 +20,9 @@ from pipelines import params
 from pipelines.command import PipelineError
 from pipelines.training.dataset import Dataset
 from pipelines.training.quantize import convert, quantize
-from tests.conftest import ROOT, quick
+from tests.conftest import DEMONSTRATION, quick
 
-SETTINGS = quick(params.load(ROOT / "params.yaml"))
+SETTINGS = quick(params.load(DEMONSTRATION / "params.yaml"))
 
 
 @pytest.mark.parametrize("scheme", ["int8", "dynamic", "float16", "none"])

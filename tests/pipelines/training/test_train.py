@@ -14,9 +14,9 @@ from pipelines import params
 from pipelines.command import PipelineError
 from pipelines.training.dataset import Dataset
 from pipelines.training.train import _class_weights, _schedule, feed, train
-from tests.conftest import ROOT, quick
+from tests.conftest import DEMONSTRATION, quick
 
-SETTINGS = quick(params.load(ROOT / "params.yaml")).train
+SETTINGS = quick(params.load(DEMONSTRATION / "params.yaml")).train
 
 
 def replace(**changes: object) -> params.Train:
@@ -54,7 +54,7 @@ def test_warm_start(trained: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"initial_weights": "nowhere.weights.h5"}, r"nowhere\.weights\.h5 does not fit the network cnn"),
+        ({"initial_weights": "nowhere.weights.h5"}, r"weights nowhere\.weights\.h5 are missing"),
         ({"network": "mlp"}, "does not fit the network mlp"),
         ({"learning_rate": 1e30, "epochs": 2}, "no longer a number: lower train.learning_rate"),
     ],
