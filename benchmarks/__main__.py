@@ -1,7 +1,7 @@
 """Measure and print; nothing passes or fails.
 
 make bench                      everything
-python -m benchmarks prepare    one of: predictor, prepare, repro
+python -m benchmarks prepare    one of: fresh, predictor, prepare, repro
 """
 
 from __future__ import annotations
@@ -11,10 +11,15 @@ import argparse
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import predictor, prepare, repro
+from benchmarks import fresh, predictor, prepare, repro
 from pipelines.command import run
 
-BENCHMARKS = {"predictor": predictor.measure, "prepare": prepare.measure, "repro": repro.measure}
+BENCHMARKS = {
+    "fresh": fresh.measure,
+    "predictor": predictor.measure,
+    "prepare": prepare.measure,
+    "repro": repro.measure,
+}
 
 
 def main() -> None:

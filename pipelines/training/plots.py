@@ -11,7 +11,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator
 from numpy.typing import NDArray
 from sklearn.metrics import ConfusionMatrixDisplay
 
@@ -95,6 +95,8 @@ def learning_curves(history: dict[str, list[float]], path: Path) -> None:
         axes.axvline(epochs[best], color=GREY, linestyle=":", label=f"kept: epoch {epochs[best]}")
         axes.set(xlabel="epoch", ylabel="loss", yscale="log")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
         axes.legend(frameon=False)
 
 

@@ -40,11 +40,12 @@ def train(dataset: Dataset, settings: params.Train, weights: Path, history: Path
     model = network.build(settings.network, schema.input_shape, len(schema.labels), settings.dropout)
     if settings.initial_weights:
         network.load_weights(model, Path(settings.initial_weights))
-    learner = _with_augmentation(model, settings)
+    # The network stands inside what is trained, so that its own weights can be saved without the random layers.
+    learner = keras.Sequential([keras.Input(schema.input_shape), *augmentation(settings.augment, settings.seed), model])
     training = dataset.indices(split.TRAIN)
     steps = -(-len(training) // settings.batch_size)
     learner.compile(
-        optimizer=keras.optimizers.Adam(_schedule(settings, steps)),
+        optimizer=keras.optimizers.Adam(schedule(settings, steps)),
         loss=keras.losses.SparseCategoricalCrossentropy(),
         metrics=["accuracy"],
     )
@@ -54,7 +55,7 @@ def train(dataset: Dataset, settings: params.Train, weights: Path, history: Path
             feed(dataset, training, settings.batch_size, settings.seed),
             validation_data=feed(dataset, dataset.indices(split.VALIDATION), settings.batch_size),
             epochs=settings.epochs,
-            class_weight=_class_weights(dataset.targets[training], settings),
+            class_weight=class_weights(dataset.targets[training], settings),
             callbacks=[
                 keras.callbacks.TerminateOnNaN(),
                 keras.callbacks.EarlyStopping(patience=settings.patience, restore_best_weights=True),
@@ -91,26 +92,25 @@ def feed(dataset: Dataset, indices: NDArray[np.int64], batch_size: int, seed: in
     return order.batch(batch_size).map(fetch).prefetch(2)
 
 
-def _with_augmentation(model: keras.Model, settings: params.Train) -> keras.Model:
-    """Wrap the network so that random layers act in training and never reach what is saved."""
-    augment, seed = settings.augment, settings.seed
+def augmentation(settings: params.Augment, seed: int) -> list[layers.Layer]:
+    """Return the random layers that settings ask for: they act in training and never reach what is saved."""
     changes = []
-    if augment.horizontal_flip:
+    if settings.horizontal_flip:
         changes.append(layers.RandomFlip("horizontal", seed=seed))
-    if augment.shift:
-        changes.append(layers.RandomTranslation(augment.shift, augment.shift, fill_mode="nearest", seed=seed))
-    if augment.rotation:
-        changes.append(layers.RandomRotation(augment.rotation / 360, fill_mode="nearest", seed=seed))
-    if augment.zoom:
-        changes.append(layers.RandomZoom(augment.zoom, fill_mode="nearest", seed=seed))
-    if augment.brightness:
-        changes.append(layers.RandomBrightness(augment.brightness, value_range=(0, 255), seed=seed))
-    if augment.contrast:
-        changes.append(layers.RandomContrast(augment.contrast, value_range=(0, 255), seed=seed))
-    return keras.Sequential([keras.Input(model.input_shape[1:]), *changes, model])
+    if settings.shift:
+        changes.append(layers.RandomTranslation(settings.shift, settings.shift, fill_mode="nearest", seed=seed))
+    if settings.rotation:
+        changes.append(layers.RandomRotation(settings.rotation / 360, fill_mode="nearest", seed=seed))
+    if settings.zoom:
+        changes.append(layers.RandomZoom(settings.zoom, fill_mode="nearest", seed=seed))
+    if settings.brightness:
+        changes.append(layers.RandomBrightness(settings.brightness, value_range=(0, 255), seed=seed))
+    if settings.contrast:
+        changes.append(layers.RandomContrast(settings.contrast, value_range=(0, 255), seed=seed))
+    return changes
 
 
-def _schedule(settings: params.Train, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
+def schedule(settings: params.Train, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
     """Linear warm-up, then a cosine to zero (Loshchilov and Hutter 2017), in optimizer steps."""
     warmup = round(settings.warmup_epochs * steps)
     return keras.optimizers.schedules.CosineDecay(
@@ -121,7 +121,7 @@ def _schedule(settings: params.Train, steps: int) -> keras.optimizers.schedules.
     )
 
 
-def _class_weights(targets: NDArray[np.int64], settings: params.Train) -> dict[int, float] | None:
+def class_weights(targets: NDArray[np.int64], settings: params.Train) -> dict[int, float] | None:
     if settings.class_weights == "none":
         return None
     classes = np.unique(targets)

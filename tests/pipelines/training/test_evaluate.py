@@ -104,6 +104,7 @@ def test_a_file_that_is_not_the_manifests_is_refused(trained: Path, tmp_path: Pa
 def test_pictures_can_be_opened(evaluated: Path) -> None:
     """Each plot is there, and the contact sheet is a picture of some size."""
     names = {path.name for path in (evaluated / "plots").iterdir()}
+    assert "mathdefault" not in (evaluated / "plots" / "learning_curves.svg").read_text()
     assert {"confusion.svg", "reliability.svg", "learning_curves.svg", "mistakes.png", "confusion.csv"} <= names
     with Image.open(evaluated / "plots" / "mistakes.png") as sheet:
         assert sheet.width > 500

@@ -13,7 +13,7 @@ from model.network import NetworkError
 from pipelines import params
 from pipelines.command import PipelineError
 from pipelines.training.dataset import Dataset
-from pipelines.training.train import _class_weights, _schedule, feed, train
+from pipelines.training.train import augmentation, class_weights, feed, schedule, train
 from tests.conftest import DEMONSTRATION, quick
 
 SETTINGS = quick(params.load(DEMONSTRATION / "params.yaml")).train
@@ -86,16 +86,43 @@ def test_the_feed_gives_every_image_once_in_a_new_order_each_epoch(trained: Path
 def test_class_weights_balance() -> None:
     """A class with a quarter of the examples counts three times as much each; `none` weighs nothing."""
     targets = np.array([0, 0, 0, 1])
-    weights = _class_weights(targets, SETTINGS)
+    weights = class_weights(targets, SETTINGS)
     assert weights is not None
     assert weights[1] == pytest.approx(3 * weights[0])
-    assert _class_weights(targets, replace(class_weights="none")) is None
+    assert class_weights(targets, replace(class_weights="none")) is None
 
 
 def test_the_learning_rate_warms_up_and_falls() -> None:
     """It rises to its peak at the end of the warm-up and ends at zero."""
-    schedule = _schedule(replace(epochs=10, warmup_epochs=2, learning_rate=0.01), steps=5)
-    rates = [float(schedule(step)) for step in range(51)]
+    rate = schedule(replace(epochs=10, warmup_epochs=2, learning_rate=0.01), steps=5)
+    rates = [float(rate(step)) for step in range(51)]
     assert max(rates) == pytest.approx(rates[10]) == pytest.approx(0.01)
     assert rates[0] == pytest.approx(0.001)
     assert rates[50] == pytest.approx(0, abs=1e-9)
+
+
+NONE = params.Augment(shift=0, rotation=0, zoom=0, brightness=0, contrast=0, horizontal_flip=False)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"shift": 0.2},
+        {"rotation": 40},
+        {"zoom": 0.3},
+        {"brightness": 0.3},
+        {"contrast": 0.5},
+        {"horizontal_flip": True},
+    ],
+)
+def test_each_augmentation_changes_pictures_in_training_alone(trained: Path, change: dict[str, float]) -> None:
+    """A setting is one random layer, which acts in training and not otherwise; all off, there is none."""
+    assert augmentation(NONE, seed=1) == []
+    (layer,) = augmentation(msgspec.structs.replace(NONE, **change), seed=1)
+    dataset = Dataset(trained / "dataset")
+    images = dataset.images[:32].astype(np.float32)
+    changed = np.asarray(layer(images, training=True))
+    assert not np.array_equal(changed, images)
+    assert changed.min() >= 0
+    assert changed.max() <= 255
+    assert np.array_equal(np.asarray(layer(images, training=False)), images)
