@@ -205,4 +205,4 @@ def test_memory_does_not_grow_with_the_images(tmp_path: Path) -> None:
         command = [sys.executable, "-c", MEASURE, str(data), str(tmp_path / f"out{copies}")]
         return int(subprocess.check_output(command, cwd=ROOT, text=True).split()[-1])
 
-    assert peak(8) - peak(1) < 30_000
+    assert peak(8) - peak(1) < 60_000
