@@ -47,7 +47,7 @@ clean: ## Remove what the pipeline made; data/ and DVC's cache stay
 dvc.lock: data
 	dvc repro
 
-$(REPORT): dvc.lock pipelines/review/page.py pipelines/review/page.html.j2
+$(REPORT): dvc.lock $(wildcard pipelines/review/*.py pipelines/review/*.j2)
 	python -m pipelines.review.page $@
 
 $(ENVIRONMENT): uv.lock pyproject.toml | $(UV)
