@@ -51,7 +51,7 @@ def decode(data: bytes) -> Image.Image:
         raise
     except UnidentifiedImageError:
         raise InputError("not a PNG or JPEG image") from None
-    except Exception as error:
+    except Exception as error:  # given hostile bytes, decoders raise anything
         raise InputError(f"damaged image: {error}") from error
 
 

@@ -31,7 +31,11 @@ class Layout:
         """Return a file's label and split, or None for a file that is not an example."""
         *folder, _ = PurePosixPath(path).parts
         inner = tuple(folder[len(self.root) :])
-        if _is_hidden(path) or tuple(folder[: len(self.root)]) != self.root or not _fits(inner, self.with_splits):
+        if (
+            _is_hidden(path)
+            or tuple(folder[: len(self.root)]) != self.root
+            or not _fits(inner, with_splits=self.with_splits)
+        ):
             return None
         return _label(inner), NAMES[inner[0].lower()] if self.with_splits else None
 
@@ -52,20 +56,20 @@ def read(paths: Iterable[str]) -> Layout:
         if path.endswith("/"):
             folders.add(parts)
         else:
-            counts = images if PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES else others
-            counts[parts[:-1]] += 1
+            kind = images if PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES else others
+            kind[parts[:-1]] += 1
     if not images:
         raise PipelineError(f"no images: {EXPECTED}")
     root = _shared_root(images)
     with_splits = all(_fits(folder[len(root) :], with_splits=True) for folder in images)
     for folder in sorted(images):
-        if not _fits(folder[len(root) :], with_splits):
+        if not _fits(folder[len(root) :], with_splits=with_splits):
             raise PipelineError(f"images in {'/'.join(folder) or 'the top folder'}: {EXPECTED}")
     counts = images + others
     leaves = [
         folder
         for folder in sorted(folders | set(counts))
-        if folder[: len(root)] == root and _fits(folder[len(root) :], with_splits)
+        if folder[: len(root)] == root and _fits(folder[len(root) :], with_splits=with_splits)
     ]
     for folder in leaves:
         if folder not in counts:
@@ -84,7 +88,7 @@ def _label(folder: Folder) -> str:
     return unicodedata.normalize("NFC", folder[-1])
 
 
-def _fits(folder: Folder, with_splits: bool) -> bool:  # noqa: FBT001 (one of two layouts)
+def _fits(folder: Folder, *, with_splits: bool) -> bool:
     return len(folder) == 2 and folder[0].lower() in NAMES if with_splits else len(folder) == 1
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -13,21 +10,13 @@ import yaml
 
 from pipelines.params import Params
 from tests.conftest import ROOT
+from tests.contracts.imports import project_imports
 
 STAGES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 # Messages, commands and the types of params.
 PLUMBING = {"pipelines/command.py", "pipelines/dvc.py", "pipelines/params.py"}
 # These decide what `prepare` writes; later stages take only types and names from them.
 OF_PREPARE = {"model/inputs.py", "pipelines/training/schema.py", "pipelines/training/split.py"}
-
-
-def _imports_module() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("imports", Path(__file__).with_name("test_imports.py"))
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -42,7 +31,7 @@ def test_stage_script_and_params_share_a_word(stage: str) -> None:
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_depends_on_the_code_that_it_runs(stage: str) -> None:
     """Every file of the project that a stage imports is a dependency, but for what all share."""
-    files = _imports_module().project_imports(ROOT / f"pipelines/training/{stage}.py")
+    files = project_imports(ROOT / f"pipelines/training/{stage}.py")
     needed = {str(path.relative_to(ROOT)) for path in files}
     assert needed <= set(STAGES[stage]["deps"]) | PLUMBING | (OF_PREPARE if stage != "prepare" else set())
 
