@@ -5,16 +5,19 @@ ENVIRONMENT := .venv/.synced
 REPORT := reports/index.html
 # Given on the command line or not at all: a variable of the environment by chance is none.
 SOURCE :=
+BASE := origin/main
+NAME :=
 REPLACE := no
 SKIP_BAD := no
 flag = $(if $(filter yes,$($1)),$2,$(if $(filter-out no,$($1)),$(error $1=$($1): say yes or no)))
 
+export BASE NAME
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV # imports are twice as slow without bytecode
 
 # An interrupted run must not delete what Git tracks.
 .PRECIOUS: dvc.lock
-.PHONY: all help data repro report test lint bench clean
+.PHONY: all help data repro report review test lint bench clean
 
 all: report ## Set up, train, quantize, evaluate and report (also: make)
 	@python -m pipelines.review.summary $(REPORT)
@@ -28,6 +31,9 @@ data: $(ENVIRONMENT) ## Restore data/; or add SOURCE=<folder, archive or s3://bu
 repro: dvc.lock ## Run the stages of dvc.yaml that are out of date
 
 report: $(REPORT) ## Write reports/index.html
+
+review: report ## Judge against BASE=origin/main or another revision, report, comment on the merge request
+	@python -m pipelines.review --base "$$BASE" --name "$$NAME"
 
 test: report ## Run every test
 	pytest

@@ -17,6 +17,8 @@ Count = Annotated[int, Meta(ge=1)]
 Side = Annotated[int, Meta(ge=8, le=4096)]
 Share = Annotated[float, Meta(gt=0, lt=1)]
 PartOfOne = Annotated[float, Meta(ge=0, lt=1)]
+ZeroToOne = Annotated[float, Meta(ge=0, le=1)]
+Positive = Annotated[float, Meta(gt=0)]
 NonNegative = Annotated[float, Meta(ge=0)]
 
 
@@ -57,7 +59,7 @@ class Train(Section, frozen=True):
     threads: Count
     epochs: Count
     batch_size: Count
-    learning_rate: Annotated[float, Meta(gt=0)]
+    learning_rate: Positive
     warmup_epochs: NonNegative
     patience: Count
     dropout: PartOfOne
@@ -75,19 +77,94 @@ class Quantize(Section, frozen=True):
 class Robustness(Section, frozen=True):
     """Severity of each corruption: see pipelines/training/corruptions.py for the units."""
 
-    examples: Count
     noise: NonNegative
     blur: NonNegative
     brightness: NonNegative
-    contrast: Annotated[float, Meta(ge=0, le=1)]
+    contrast: ZeroToOne
     shift: NonNegative
     rotation: NonNegative
+
+
+class Invariance(Section, frozen=True):
+    """Severity of the changes that must not matter, in the same units."""
+
+    shift: NonNegative
+    brightness: NonNegative
+
+
+class Direction(Section, frozen=True):
+    occlusion: ZeroToOne
+
+
+class Behaviour(Section, frozen=True):
+    examples: Count
+    robustness: Robustness
+    invariance: Invariance
+    direction: Direction
 
 
 class Evaluate(Section, frozen=True):
     confidence: Share
     calibration_bins: Count
-    robustness: Robustness
+    behaviour: Behaviour
+
+
+class AtLeast(Section, frozen=True):
+    """A value that is better higher: the least it may be, and how much of the incumbent's it may lose."""
+
+    floor: ZeroToOne
+    margin: Share
+
+
+class AtMost(Section, frozen=True):
+    """A value that is better lower: the most it may be, and how much more than the incumbent's."""
+
+    ceiling: Positive
+    margin: Positive
+
+
+class Metrics(Section, frozen=True):
+    """Limits of what `evaluate` reports of the model that ships; a metric without one is not judged."""
+
+    accuracy: AtLeast
+    macro_f1: AtLeast | None = None
+    log_loss: AtMost | None = None
+    brier: AtMost | None = None
+    calibration_error: AtMost | None = None
+
+
+class Slices(AtLeast, frozen=True):
+    min_examples: Count
+
+
+class Quantization(Section, frozen=True):
+    """Against the float model of the same training: the least agreement, and the accuracy that may be lost."""
+
+    agreement: ZeroToOne
+    margin: Share
+
+
+class Budget(Section, frozen=True):
+    """What a model may cost, and how many times the incumbent's cost."""
+
+    ceiling: Positive
+    ratio: Positive
+
+
+class Gate(Section, frozen=True):
+    confidence: Share
+    power: Share
+    inconclusive: Literal["block", "allow"]
+    fresh_test_data: Share
+    removed_classes: list[str]
+    metrics: Metrics
+    slices: Slices
+    quantization: Quantization
+    robustness: AtLeast
+    invariance: AtLeast
+    direction: AtLeast
+    size: Budget
+    latency: Budget
 
 
 class Params(Section, frozen=True):
@@ -96,6 +173,7 @@ class Params(Section, frozen=True):
     train: Train
     quantize: Quantize
     evaluate: Evaluate
+    gate: Gate
 
 
 def load(path: Path = PATH) -> Params:

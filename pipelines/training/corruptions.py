@@ -50,6 +50,15 @@ def rotation(images: Pixels, degrees: float) -> Pixels:
     return _to_pixels(turned)
 
 
+def occlusion(images: Pixels, share: float) -> Pixels:
+    """Cover the centre, a share of each side, with the image's mean."""
+    height, width = images.shape[1:3]
+    rows, columns = (slice(round(side * (1 - share) / 2), round(side * (1 + share) / 2)) for side in (height, width))
+    hidden = images.copy()
+    hidden[:, rows, columns] = _to_pixels(images.mean(axis=(1, 2), keepdims=True))
+    return hidden
+
+
 CORRUPTIONS: dict[str, Corruption] = {
     corruption.__name__: corruption for corruption in (noise, blur, brightness, contrast, shift, rotation)
 }

@@ -22,6 +22,8 @@ FOLDER = ARTIFACTS / "dataset"
 WEIGHTS = ARTIFACTS / "model.weights.h5"
 IMAGES, EXAMPLES, SCHEMA, REFERENCE = "images.npy", "examples.parquet", "schema.json", "reference.json"
 COLUMNS = ("id", "label", "split")
+ANSWERS = ("quantized", "float")
+"""Columns of predictions.parquet with each file's probabilities."""
 BATCH_BYTES = 2**20
 
 
@@ -54,13 +56,18 @@ class Dataset:
         return np.array([order[label] for label in self.examples.column("label").to_pylist()], np.int64)
 
     def batches(self, indices: NDArray[np.int64]) -> Iterator[Pixels]:
-        """Yield the images at some positions, in order, so that they need not fit into memory at once.
+        """Yield the images at some positions, in order, so that they need not fit into memory at once."""
+        for chunk in self.chunks(indices):
+            yield self.images[chunk]
+
+    def chunks(self, indices: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+        """Yield positions, in order, a batch at a time.
 
         A network's activations take many times the memory of its input: batches of large images are smaller.
         """
         size = max(1, min(256, BATCH_BYTES // self.images[0].nbytes))
         for start in range(0, len(indices), size):
-            yield self.images[indices[start : start + size]]
+            yield indices[start : start + size]
 
     def indices(self, split: str) -> NDArray[np.int64]:
         """Return the sorted positions of a split's examples."""

@@ -5,7 +5,6 @@ dvc repro evaluate
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,15 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from model import manifest
-from model.inputs import Pixels
 from model.manifest import FLOAT_MODEL, MODEL
 from model.predictor import Predictor, Probabilities
 from pipelines import params
 from pipelines.command import atomic, run
-from pipelines.training import metrics, plots, split, studies
-from pipelines.training.dataset import ARTIFACTS, Dataset
+from pipelines.training import behaviour, metrics, plots, split, studies
+from pipelines.training.behaviour import Predict
+from pipelines.training.dataset import ANSWERS, ARTIFACTS, Dataset
+
+PREDICTIONS, BEHAVIOUR = "predictions.parquet", "behaviour.parquet"
 
 
 def evaluate(dataset: Dataset, folder: Path, settings: params.Params) -> dict[str, Any]:
@@ -36,9 +37,10 @@ def evaluate(dataset: Dataset, folder: Path, settings: params.Params) -> dict[st
     indices = dataset.indices(split.TEST)
     targets = dataset.targets[indices]
     predictor = Predictor(folder / MODEL)
-    quantized = _predict(predictor, dataset.batches(indices))
-    reference = _predict(Predictor(folder / FLOAT_MODEL), dataset.batches(indices))
+    quantized = predict_all(predictor.predict, dataset, indices)
+    reference = predict_all(Predictor(folder / FLOAT_MODEL).predict, dataset, indices)
     predicted = quantized.argmax(axis=1)
+    held = behaviour.observe(predictor.predict, dataset, chosen.behaviour)
     sizes = {name: (folder / name).stat().st_size for name in (MODEL, FLOAT_MODEL)}
     result = {
         "quantized": metrics.scores(targets, quantized, chosen.confidence, chosen.calibration_bins),
@@ -47,31 +49,53 @@ def evaluate(dataset: Dataset, folder: Path, settings: params.Params) -> dict[st
         "size": {"quantized": sizes[MODEL], "float": sizes[FLOAT_MODEL], "ratio": sizes[MODEL] / sizes[FLOAT_MODEL]},
         "test": {"examples": len(targets), "sha256": dataset.schema.test_sha256, "confidence": chosen.confidence},
         "baselines": studies.baselines(dataset, chosen.confidence),
-        "robustness": studies.robustness(predictor, dataset, chosen),
+        "behaviour": _behaviour(held, chosen.confidence),
         "classes": metrics.per_class(targets, predicted, labels),
-        "slices": studies.slices(dataset, predicted == targets, chosen.confidence),
+        "slices": _slices(dataset.examples.take(pa.array(indices)), predicted == targets, chosen.confidence),
     }
-    _write_predictions(dataset, indices, quantized, reference, folder / "predictions.parquet")
+    write_table(predictions(dataset, indices, quantized, reference), folder / PREDICTIONS)
+    write_table(held, folder / BEHAVIOUR)
     _write_plots(dataset, folder, indices, quantized, chosen)
     with atomic(folder / "metrics.json") as path:
         path.write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")
     return result
 
 
-def _predict(predictor: Predictor, batches: Iterable[Pixels]) -> Probabilities:
-    return np.concatenate([predictor.predict(images) for images in batches])
+def predict_all(predict: Predict, dataset: Dataset, indices: NDArray[np.int64]) -> Probabilities:
+    return np.concatenate([predict(images) for images in dataset.batches(indices)])
 
 
-def _write_predictions(
-    dataset: Dataset, indices: NDArray[np.int64], quantized: Probabilities, reference: Probabilities, path: Path
-) -> None:
-    """Write the test examples' rows with both models' probabilities, for the paired comparison of a review."""
+def predictions(
+    dataset: Dataset, indices: NDArray[np.int64], quantized: Probabilities, reference: Probabilities
+) -> pa.Table:
+    """Return some examples' rows with both models' probabilities, for the paired comparison of a review."""
     table = dataset.examples.take(pa.array(indices)).drop_columns(["split"])
-    for name, probabilities in (("quantized", quantized), ("float", reference)):
+    for name, probabilities in zip(ANSWERS, (quantized, reference), strict=True):
         column = pa.FixedSizeListArray.from_arrays(pa.array(probabilities.ravel()), probabilities.shape[1])
         table = table.append_column(name, column)
+    return table
+
+
+def write_table(table: pa.Table, path: Path) -> None:
     with atomic(path) as partial:
         pq.write_table(table, partial, compression="zstd")
+
+
+def _behaviour(held: pa.Table, confidence: float) -> dict[str, dict[str, metrics.Accuracy]]:
+    found: dict[str, dict[str, metrics.Accuracy]] = {}
+    for column in held.column_names[1:]:
+        kind, name = column.split("/")
+        found.setdefault(kind, {})[name] = metrics.accuracy(held.column(column).to_numpy(), confidence)
+    return found
+
+
+def _slices(
+    examples: pa.Table, correct: NDArray[np.bool_], confidence: float
+) -> dict[str, dict[str, metrics.Accuracy]]:
+    return {
+        column: {value: metrics.accuracy(correct[values == value], confidence) for value in np.unique(values).tolist()}
+        for column, values in studies.groups(examples).items()
+    }
 
 
 def _write_plots(

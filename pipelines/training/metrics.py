@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binned_statistic, binomtest
-from sklearn.metrics import brier_score_loss, f1_score, log_loss, precision_recall_fscore_support
+from sklearn.metrics import f1_score, precision_recall_fscore_support
 
 HALF_STEP = 1 / 512
 """Half of the smallest difference between two probabilities that an int8 model answers."""
@@ -48,9 +48,8 @@ def accuracy(correct: NDArray[np.bool_], confidence: float) -> Accuracy:
 def scores(targets: Targets, probabilities: Probabilities, confidence: float, bins: int) -> Scores:
     """Return all metrics of one model; the Brier score is the sum over classes, from 0 to 2 (Brier 1950)."""
     classes = np.arange(probabilities.shape[1])
+    log_losses, briers = losses(targets, probabilities)
     probabilities = normalize(probabilities)
-    # An int8 zero means less than half a step, not impossible: without a floor one answer decides the log loss.
-    floor = HALF_STEP / len(classes)
     predicted = probabilities.argmax(axis=1)
     share = accuracy(predicted == targets, confidence)
     return Scores(
@@ -58,10 +57,20 @@ def scores(targets: Targets, probabilities: Probabilities, confidence: float, bi
         accuracy_low=share.low,
         accuracy_high=share.high,
         macro_f1=float(f1_score(targets, predicted, labels=classes, average="macro", zero_division=0)),
-        log_loss=float(log_loss(targets, normalize(np.maximum(probabilities, floor)), labels=classes)),
-        brier=float(brier_score_loss(targets, probabilities, labels=classes, scale_by_half=False)),
+        log_loss=float(log_losses.mean()),
+        brier=float(briers.mean()),
         calibration_error=calibration_error(targets, probabilities, bins),
     )
+
+
+def losses(targets: Targets, probabilities: Probabilities) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the log loss and the Brier score of each example, [n] each: a review pairs them."""
+    rows = np.arange(len(targets))
+    shares = normalize(probabilities)
+    # An int8 zero means less than half a step, not impossible: without a floor one answer decides the log loss.
+    floored = normalize(np.maximum(shares, HALF_STEP / shares.shape[1]))
+    brier = (shares**2).sum(axis=1) - 2 * shares[rows, targets] + 1
+    return -np.log(floored[rows, targets]), np.maximum(brier, 0)
 
 
 def normalize(probabilities: Probabilities) -> NDArray[np.float64]:

@@ -39,7 +39,7 @@ PLAIN_TEXT: Any = {"text.parse_math": False}
 """For pictures with labels, which may hold a dollar sign."""
 
 
-def _short(label: str) -> str:
+def short(label: str) -> str:
     return label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
@@ -63,7 +63,7 @@ def confusion(targets: NDArray[np.int64], predicted: NDArray[np.int64], labels: 
             targets,
             predicted,
             labels=np.arange(len(labels)),
-            display_labels=[_short(label) for label in labels],
+            display_labels=[short(label) for label in labels],
             cmap="Blues",
             colorbar=False,
             include_values=few,
@@ -114,20 +114,28 @@ def mistakes(  # noqa: PLR0913, PLR0917 (a picture of all of them)
     """
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != targets)
     worst = wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")][:SHEET]
+    panels = []
+    for position in worst:
+        answer = int(probabilities[position].argmax())
+        actual, predicted = short(labels[targets[position]]), short(labels[answer])
+        separator = " " if len(actual + predicted) < 10 else "\n"
+        certainty = f"{probabilities[position, answer]:.0%} sure"
+        panels.append((images[indices[position]], f"{actual}{separator}read as {predicted}\n{certainty}"))
+    sheet(panels, path, "No mistakes on the test set.")
+
+
+def sheet(panels: list[tuple[Pixels, str]], path: Path, nothing: str) -> None:
+    """Draw images [height, width, channels] under their titles, or say that there are none."""
     columns = 6
-    rows = max(-(-len(worst) // columns), 1)
+    rows = max(-(-len(panels) // columns), 1)
     with mpl.rc_context(STYLE | PLAIN_TEXT):
         figure, axes = plt.subplots(rows, columns, figsize=(9, 1.9 * rows), layout="constrained", squeeze=False)
-        for panel in axes.flat:
-            panel.axis("off")
-        for panel, position in zip(axes.flat, worst, strict=False):
-            answer = int(probabilities[position].argmax())
-            actual, predicted = _short(labels[targets[position]]), _short(labels[answer])
-            panel.imshow(images[indices[position]].squeeze(), cmap="gray", vmin=0, vmax=255)
-            separator = " " if len(actual + predicted) < 10 else "\n"
-            certainty = f"{probabilities[position, answer]:.0%} sure"
-            panel.set_title(f"{actual}{separator}read as {predicted}\n{certainty}", fontsize=8)
-        if not len(worst):
-            axes[0, 0].text(0, 0.5, "No mistakes on the test set.")
+        for axis in axes.flat:
+            axis.axis("off")
+        for axis, (image, title) in zip(axes.flat, panels, strict=False):
+            axis.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255)
+            axis.set_title(title, fontsize=8)
+        if not panels:
+            axes[0, 0].text(0, 0.5, nothing)
         figure.savefig(path, dpi=110)
         plt.close(figure)

@@ -23,7 +23,7 @@ from pipelines.dvc import DATA
 from pipelines.training import dataset, reference, shards, split
 from pipelines.training.schema import Decoded, Schema, check, describe
 
-RESERVED = {"id", "quantized", "float"}
+RESERVED = {"id", *dataset.ANSWERS}
 """Columns that the pipeline writes itself."""
 
 

@@ -1,21 +1,17 @@
-"""What puts an accuracy into proportion: simpler models, corrupted images, parts of the test set."""
+"""What puts an accuracy into proportion: simpler models, parts of the test set."""
 
 from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from rich.progress import track
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from model.predictor import Predictor
-from pipelines import params
 from pipelines.training import split
-from pipelines.training.corruptions import CORRUPTIONS
-from pipelines.training.dataset import COLUMNS, Dataset
+from pipelines.training.dataset import ANSWERS, COLUMNS, Dataset
 from pipelines.training.metrics import Accuracy, accuracy
 
 SEEN = 5000
@@ -50,29 +46,14 @@ def _features(dataset: Dataset, indices: NDArray[np.int64]) -> NDArray[np.uint8]
     return np.concatenate(parts)
 
 
-def robustness(predictor: Predictor, dataset: Dataset, settings: params.Evaluate) -> dict[str, Accuracy]:
-    """Return the accuracy under each corruption, on an evenly spread part of the test set."""
-    test = _spread(dataset.indices(split.TEST), settings.robustness.examples)
-    found = {}
-    for name, corrupt in track(CORRUPTIONS.items(), "evaluate"):
-        severity = getattr(settings.robustness, name)
-        answers = [predictor.predict(corrupt(images, severity)).argmax(axis=1) for images in dataset.batches(test)]
-        found[name] = accuracy(np.concatenate(answers) == dataset.targets[test], settings.confidence)
-    return found
-
-
-def slices(dataset: Dataset, correct: NDArray[np.bool_], confidence: float) -> dict[str, dict[str, Accuracy]]:
-    """Return the accuracy per value of each extra column of the data that has from two to MOST_VALUES of them.
-
-    correct: whether the answer to each example of the test set is right, bool [n].
-    """
-    examples = dataset.examples.take(pa.array(dataset.indices(split.TEST)))
+def groups(examples: pa.Table) -> dict[str, NDArray[np.str_]]:
+    """Return the values, as text [n], of each extra column of n examples that has from two to MOST_VALUES of them."""
     found = {}
     for name in examples.column_names:
-        column = np.array([str(value) for value in examples.column(name).to_pylist()])
-        values = np.unique(column).tolist()
-        if name not in COLUMNS and 2 <= len(values) <= MOST_VALUES:
-            found[name] = {value: accuracy(correct[column == value], confidence) for value in values}
+        if name not in (*COLUMNS, *ANSWERS):
+            values = np.array([str(value) for value in examples.column(name).to_pylist()])
+            if 2 <= len(np.unique(values)) <= MOST_VALUES:
+                found[name] = values
     return found
 
 

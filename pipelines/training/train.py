@@ -106,7 +106,8 @@ def augmentation(settings: params.Augment, seed: int) -> list[layers.Layer]:
     if settings.brightness:
         changes.append(layers.RandomBrightness(settings.brightness, value_range=(0, 255), seed=seed))
     if settings.contrast:
-        changes.append(layers.RandomContrast(settings.contrast, value_range=(0, 255), seed=seed))
+        both_ways = (settings.contrast, settings.contrast)  # from one number Keras only ever adds contrast
+        changes.append(layers.RandomContrast(both_ways, value_range=(0, 255), seed=seed))
     return changes
 
 

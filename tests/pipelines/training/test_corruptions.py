@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines import params
-from pipelines.training.corruptions import CORRUPTIONS
+from pipelines.training.corruptions import CORRUPTIONS, occlusion
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 16, 14, 3), np.uint8)
 
@@ -44,4 +44,14 @@ def test_each_does_what_it_says() -> None:
 
 def test_each_has_a_severity_in_params() -> None:
     """Every corruption is tuned in params.yaml, and every severity there is one of a corruption."""
-    assert {field.name for field in msgspec.structs.fields(params.Robustness)} - {"examples"} == set(CORRUPTIONS)
+    assert {field.name for field in msgspec.structs.fields(params.Robustness)} == set(CORRUPTIONS)
+    assert {field.name for field in msgspec.structs.fields(params.Invariance)} <= set(CORRUPTIONS)
+
+
+def test_occlusion_hides_the_centre() -> None:
+    """The middle is the picture's mean, the border stays, and a share of zero hides nothing."""
+    hidden = occlusion(IMAGES, 0.5)
+    assert np.array_equal(hidden[:, :4], IMAGES[:, :4])
+    assert np.ptp(hidden[0, 4:12, 4:10, 0]) == 0
+    assert abs(int(hidden[0, 8, 7, 0]) - IMAGES[0, :, :, 0].mean()) <= 1
+    assert np.array_equal(occlusion(IMAGES, 0), IMAGES)

@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -65,7 +65,11 @@ def test_metrics_follow_from_the_predictions(evaluated: Path) -> None:
     assert found["classes"]["3"]["recall"] == pytest.approx(float(np.mean(answers["quantized"][actual == "3"] == "3")))
     assert found["size"]["quantized"] == (evaluated / MODEL).stat().st_size
     assert found["test"]["examples"] == len(actual)
-    assert set(found["robustness"]) == {"noise", "blur", "brightness", "contrast", "shift", "rotation"}
+    held = pq.read_table(evaluated / "behaviour.parquet")
+    for column in held.column_names[1:]:
+        kind, name = column.split("/")
+        assert found["behaviour"][kind][name]["accuracy"] == pytest.approx(np.mean(held[column].to_numpy())), column
+    assert set(found["behaviour"]) == {"robustness", "invariance", "direction"}
 
 
 def test_the_model_beats_the_baselines(evaluated: Path) -> None:
@@ -84,7 +88,7 @@ def test_the_same_model_gives_the_same_bytes(evaluated: Path, tmp_path: Path) ->
     """Evaluating again is byte-identical, pictures too."""
     again = tmp_path / "again"
     shutil.copytree(evaluated, again)
-    for path in (again / "metrics.json", again / "predictions.parquet"):
+    for path in (again / "metrics.json", again / "predictions.parquet", again / "behaviour.parquet"):
         path.unlink()
     shutil.rmtree(again / "plots")
     evaluate(Dataset(again / "dataset"), again, SETTINGS)
@@ -111,30 +115,20 @@ def test_pictures_can_be_opened(evaluated: Path) -> None:
         assert len(set(sheet.convert("L").tobytes())) > 20
 
 
-def test_slices_of_extra_columns(trained: Path, tmp_path: Path) -> None:
-    """Each value of an extra column has its accuracy; a column of one value, and the model's own, are left out."""
-    folder = tmp_path / "dataset"
-    shutil.copytree(trained / "dataset", folder)
-    table = pq.read_table(folder / "examples.parquet")
-    cameras = [["x", "y", None][number % 3] for number in range(table.num_rows)]
-    pq.write_table(table.append_column("camera", [cameras]), folder / "examples.parquet")
-    dataset = Dataset(folder)
-    test = dataset.indices("test")
-    correct = np.array([cameras[position] == "x" for position in test])
-    found = studies.slices(dataset, correct, 0.95)
+def test_groups_of_extra_columns() -> None:
+    """An extra column's values are groups; a column of one value, and the pipeline's own, are left out."""
+    count = 120
+    columns = {
+        "id": [str(number) for number in range(count)],
+        "label": ["a", "b"] * (count // 2),
+        "camera": [["x", "y", None][number % 3] for number in range(count)],
+        "shard": ["one"] * count,
+        "time": list(range(count)),
+        "quantized": [number % 2 for number in range(count)],
+    }
+    found = studies.groups(pa.table(columns))
     assert set(found) == {"camera"}
-    assert {name: row.accuracy for name, row in found["camera"].items()} == {"x": 1, "y": 0, "None": 0}
-    assert sum(row.examples for row in found["camera"].values()) == len(test)
-
-
-def test_robustness_is_measured_on_a_part(trained: Path) -> None:
-    """No more examples are corrupted than params allow, and severity zero is the plain accuracy."""
-    dataset = Dataset(trained / "dataset")
-    none = dict.fromkeys(("noise", "blur", "brightness", "contrast", "shift", "rotation"), 0)
-    settings = msgspec.structs.replace(SETTINGS.evaluate, robustness=params.Robustness(examples=100, **none))
-    found = studies.robustness(Predictor(trained / MODEL), dataset, settings)
-    assert {row.examples for row in found.values()} == {90}
-    assert len({row.accuracy for row in found.values()}) == 1
+    assert found["camera"].tolist()[:3] == ["x", "y", "None"]
 
 
 def test_rare_classes_are_in_the_baselines(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:

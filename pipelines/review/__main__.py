@@ -1,0 +1,92 @@
+"""Judge the model in artifacts/ against the one at the merge target, report, and comment on the merge request.
+
+make review                                    against origin/main
+make review BASE=v1.2.0                        against any revision
+python -m pipelines.review --base HEAD~1 --name digits
+
+Exit code 0: the merge may go ahead. 1: it could not be judged. 2: wrong usage. 3: a rule failed. 4: there are too few
+test examples to tell, and gate.inconclusive in params.yaml says `block`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pipelines import params
+from pipelines.command import PipelineError, atomic, run
+from pipelines.dvc import succeeds
+from pipelines.review import gate, junit, page, pictures, report, repository
+from pipelines.review.comment import post
+from pipelines.review.verdict import SEVERITY, Review, Verdict
+from pipelines.training.dataset import ARTIFACTS
+
+REPORTS = Path("reports")
+UNLIMITED = 10_000_000
+BLOCKED = {Verdict.FAIL: 3, Verdict.INCONCLUSIVE: 4}
+TONES = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INCONCLUSIVE: "yellow"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--base", default="origin/main", help="revision of the incumbent (default: %(default)s)")
+    parser.add_argument("--name", help="what the comment is about, when a folder has several models")
+    options = parser.parse_args()
+    name = options.name or _name()
+    if not succeeds("status", "--quiet", "train", "quantize", "evaluate"):
+        raise PipelineError("artifacts/ is not what the code and params.yaml make: run `make repro`")
+    candidate = gate.load_candidate()
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        review, judged, incumbent = gate.review(name, options.base, candidate, params.load(), work / "incumbent")
+        drawn = None
+        if incumbent and judged.answers:
+            drawn = work / "pictures"
+            pictures.draw(drawn, candidate.dataset, review.flips, incumbent, judged.answers.outcomes)
+        page.write(page.render(ARTIFACTS, review, drawn), REPORTS / "index.html")
+    _write(review)
+    _show(review)
+    print(post(lambda limit: report.render(review, limit), name, os.environ))
+    if not review.may_merge:
+        sys.exit(BLOCKED[review.verdict])
+
+
+def _name() -> str:
+    """Return the project's folder in the repository, or the repository's name when it is the root of it."""
+    folder = repository.git("rev-parse", "--show-prefix").strip().rstrip("/")
+    return folder or Path(repository.git("rev-parse", "--show-toplevel").strip()).name
+
+
+def _write(review: Review) -> None:
+    with atomic(REPORTS / "review.json") as path:
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(review)) + b"\n")
+    with atomic(REPORTS / "review.md") as path:
+        path.write_text(report.render(review, UNLIMITED))
+    junit.write(review, REPORTS / "junit.xml")
+
+
+def _show(review: Review) -> None:
+    table = Table(title=f"\n{review.verdict}: {review.summary}", title_justify="left")
+    for column in ("rule", "of", "verdict", "why"):
+        table.add_column(column, overflow="fold")
+    shown = sorted(review.findings, key=lambda finding: SEVERITY.index(finding.verdict))
+    for finding in shown if len(shown) <= 40 else [row for row in shown if row.verdict is not Verdict.PASS][:40]:
+        tone = TONES.get(finding.verdict, "default")
+        table.add_row(finding.rule, escape(finding.subject[:40]), f"[{tone}]{finding.verdict}", escape(finding.reason))
+    console = Console()
+    console.print(table)
+    for note in review.notes:
+        console.print(note, highlight=False, markup=False)
+    console.print(f"report: {(REPORTS / 'index.html').resolve()}", highlight=False, soft_wrap=True, markup=False)
+
+
+if __name__ == "__main__":
+    run(main)

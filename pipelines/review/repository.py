@@ -1,0 +1,52 @@
+"""What Git knows of other revisions, asked of its command line."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any
+
+import yaml
+
+from pipelines.command import PipelineError
+
+
+def git(*arguments: str) -> str:
+    """Return what a command printed. Raises PipelineError with Git's own words when it fails."""
+    result = _call(*arguments)
+    if result.returncode:
+        raise PipelineError(f"git {' '.join(arguments)}: {result.stderr.decode(errors='replace').strip()}")
+    return result.stdout.decode(errors="replace")
+
+
+def commit(revision: str) -> str | None:
+    """Return the full hash of a revision, or None when there is no such commit."""
+    result = _call("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    return result.stdout.decode().strip() if result.returncode == 0 else None
+
+
+def content(revision: str, path: str) -> bytes | None:
+    """Return a file of the project at a revision, or None when it is not there."""
+    result = _call("show", f"{revision}:./{path}")
+    return result.stdout if result.returncode == 0 else None
+
+
+def document(revision: str, path: str) -> dict[str, Any] | None:
+    """Return a YAML or JSON file of the project at a revision, or None when it is not there or no mapping."""
+    data = content(revision, path)
+    try:
+        loaded = yaml.load(data, yaml.CSafeLoader) if data is not None else None
+    except yaml.YAMLError as error:
+        raise PipelineError(f"{path} at {revision} is not YAML: {error}") from error
+    return loaded if isinstance(loaded, dict) else None
+
+
+def is_shallow() -> bool:
+    return git("rev-parse", "--is-shallow-repository").strip() == "true"
+
+
+def has_parent() -> bool:
+    return commit("HEAD^") is not None
+
+
+def _call(*arguments: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(["git", *arguments], capture_output=True, check=False)  # noqa: S603, S607 (Git of the PATH)
