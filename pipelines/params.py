@@ -152,8 +152,8 @@ class Budget(Section, frozen=True):
 
 
 class Gate(Section, frozen=True):
-    confidence: Share
-    power: Share
+    confidence: Annotated[float, Meta(gt=0.5, lt=1)]
+    power: Annotated[float, Meta(ge=0.5, lt=1)]
     inconclusive: Literal["block", "allow"]
     fresh_test_data: Share
     removed_classes: list[str]

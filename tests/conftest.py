@@ -112,7 +112,7 @@ def copy_tree(target: Path) -> None:
         if (ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target / name)
-    for name in ("params.yaml", "data.dvc"):
+    for name in ("params.yaml", "data.dvc", "golden.yaml"):
         shutil.copy2(DEMONSTRATION / name, target / name)
     git(target, "init", "--quiet", "--initial-branch=main")
     git(target, "add", "--all")

@@ -26,7 +26,7 @@ from pipelines.command import PipelineError, atomic, run
 from pipelines.dvc import succeeds
 from pipelines.review import gate, junit, page, pictures, report, repository
 from pipelines.review.comment import post
-from pipelines.review.verdict import SEVERITY, Review, Verdict
+from pipelines.review.verdict import Review, Verdict, worst_first
 from pipelines.training.dataset import ARTIFACTS
 
 REPORTS = Path("reports")
@@ -77,7 +77,7 @@ def _show(review: Review) -> None:
     table = Table(title=f"\n{review.verdict}: {review.summary}", title_justify="left")
     for column in ("rule", "of", "verdict", "why"):
         table.add_column(column, overflow="fold")
-    shown = sorted(review.findings, key=lambda finding: SEVERITY.index(finding.verdict))
+    shown = worst_first(review.findings)
     for finding in shown if len(shown) <= 40 else [row for row in shown if row.verdict is not Verdict.PASS][:40]:
         tone = TONES.get(finding.verdict, "default")
         table.add_row(finding.rule, escape(finding.subject[:40]), f"[{tone}]{finding.verdict}", escape(finding.reason))

@@ -59,7 +59,7 @@ def latency(contenders: list[Contender], budget: params.Budget, confidence: floa
         verdict, reason = _judge(value, budget, None, None, "ms")
         return Finding(rule="latency", verdict=verdict, reason=reason, value=value, bound=budget.ceiling)
     ratios = times[:, 0] / times[:, 1]
-    interval: Any = quantile_test(ratios, q=1, p=0.5).confidence_interval(confidence)
+    interval: Any = quantile_test(ratios, q=1, p=0.5).confidence_interval(2 * confidence - 1)
     low, high = float(interval.low), float(interval.high)
     verdict, reason = _judge(value, budget, low, high, "ms")
     return Finding(

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-from pipelines.review.forges import Comment, Forge, ForgeError, UnsureError, find
+from pipelines.review.forge import Comment, Forge, ForgeError, UnsureError
+from pipelines.review.forges import find
 
 SUMMARY_LIMIT = 1024 * 1024
 """Bytes of a step's job summary; GitHub drops the whole file when it holds more."""

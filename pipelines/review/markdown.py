@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-SPECIAL = re.compile(r"([\\`*_{}\[\]()#+.!|~<>&:$-])")
+SPECIAL = re.compile(r"([\\`*_{}\[\]#|~<>&:$])")
 JOINER = "\N{WORD JOINER}"
-"""Invisible; keeps @name and #1 from becoming mentions and references, which notify people."""
+"""Invisible; keeps @name, #1 and www. from becoming mentions, references and links."""
 
 
 def plain(text: str) -> str:
     """Return text that shows as it is, in a paragraph or in a table."""
     flat = " ".join(text.split())
-    return re.sub(r"([@#])(?=\w)", rf"\1{JOINER}", SPECIAL.sub(r"\\\1", flat))
+    return re.sub(r"([@#]|www)(?=[\w.])", rf"\1{JOINER}", SPECIAL.sub(r"\\\1", flat))
 
 
 def code(text: str) -> str:

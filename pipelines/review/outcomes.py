@@ -62,18 +62,25 @@ def summarize(
     """Return the outcomes of n examples from both files' probabilities [n, own]."""
     order = {label: position for position, label in enumerate(labels)}
     columns = np.array([order[label] for label in own])
-    targets = np.array([order[label] for label in actual], np.int64)
-    shares = spread(quantized, columns, len(labels))
-    log_loss, brier = losses(targets, shares)
+    log_loss, brier = losses(*_with_unknown(actual, quantized, own))
     return Outcomes(
         labels=labels,
-        targets=targets,
+        targets=np.array([order[label] for label in actual], np.int64),
         predicted=columns[quantized.argmax(axis=1)],
         float_predicted=columns[reference.argmax(axis=1)],
         confidence=normalize(quantized).max(axis=1),
         log_loss=log_loss,
         brier=brier,
     )
+
+
+def _with_unknown(actual: list[str], probabilities: Probabilities, own: list[str]) -> tuple[Targets, Probabilities]:
+    """Return positions among a model's own columns; a class that it does not know is one more, of probability zero."""
+    order = {label: position for position, label in enumerate(own)}
+    targets = np.array([order.get(label, len(own)) for label in actual], np.int64)
+    if targets.max() < len(own):
+        return targets, probabilities
+    return targets, np.pad(probabilities, ((0, 0), (0, 1)))
 
 
 def join(parts: list[Outcomes]) -> Outcomes:

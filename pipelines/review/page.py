@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from model import manifest
 from pipelines.command import atomic, run
 from pipelines.review.metrics import load
-from pipelines.review.verdict import BUDGETS, Finding, Review
+from pipelines.review.verdict import BUDGETS, Finding, Review, worst_first
 from pipelines.training.dataset import ARTIFACTS, Dataset
 
 PICTURES = {".svg": "image/svg+xml", ".png": "image/png"}
@@ -50,7 +50,7 @@ def render(folder: Path, review: Review | None = None, pictures: Path | None = N
         manifest=described,
         params=yaml.safe_dump(described.params, sort_keys=False),
         review=review,
-        changes=[(finding, span(finding)) for finding in review.findings] if review else [],
+        changes=[(finding, span(finding)) for finding in worst_first(review.findings)] if review else [],
         theirs={path.stem: _embed(path) for path in drawn},
     )
 

@@ -26,7 +26,7 @@ class Difference:
 
 
 def proportions(candidate: Outcomes, incumbent: Outcomes, confidence: float) -> Difference:
-    """Compare shares of right answers, bool [n] each, n at least one.
+    """Compare shares of right answers, bool [n] each, n at least one; each end of the interval is at the confidence.
 
     The interval is Tango's score interval for paired proportions (Tango 1998, Statistics in Medicine 17, 891-908), the
     probability that of the exact McNemar test (McNemar 1947).
@@ -39,7 +39,7 @@ def proportions(candidate: Outcomes, incumbent: Outcomes, confidence: float) -> 
 
 
 def _score_interval(gained: int, lost: int, examples: int, confidence: float) -> tuple[float, float]:
-    critical = float(norm.isf((1 - confidence) / 2))
+    critical = float(norm.isf(1 - confidence))
     estimate = (gained - lost) / examples
     low = -1.0 if lost == examples else brentq(lambda d: _score(gained, lost, examples, d) - critical, -1, estimate)
     high = 1.0 if gained == examples else brentq(lambda d: _score(gained, lost, examples, d) + critical, estimate, 1)
@@ -72,7 +72,7 @@ def needed(difference: Difference, margin: float, confidence: float, power: floa
     Either way counts: a gain above -margin shown to be so, or a loss shown to be one. The standard error of the
     interval shrinks with the root of the number of examples, as in any sample size for a z-test.
     """
-    critical = norm.isf((1 - confidence) / 2)
+    critical = norm.isf(1 - confidence)
     error = (difference.gain - difference.low) / critical
     distance = max(difference.gain + margin, -difference.gain)
     return math.ceil(difference.examples * ((critical + norm.isf(1 - power)) * error / distance) ** 2)

@@ -6,7 +6,7 @@ from typing import Any
 
 from pipelines.review.chart import slices_chart
 from pipelines.review.markdown import code, fold, plain, table
-from pipelines.review.verdict import BUDGETS, Finding, Review, Verdict, worst
+from pipelines.review.verdict import BUDGETS, SEVERITY, Finding, Review, Verdict, worst, worst_first
 
 MARKS = {
     Verdict.PASS: "\N{WHITE HEAVY CHECK MARK}",
@@ -41,16 +41,21 @@ def _head(review: Review) -> list[str]:
     return [
         f"## {MARKS[review.verdict]} Model review of {code(review.name)}: {review.verdict}",
         f"**{plain(review.summary)}** The merge {'may go ahead' if review.may_merge else 'is blocked'}.",
-        f"Judged {against} on {review.examples:,} test examples; intervals at {review.confidence:.0%} confidence.",
+        f"Judged {against} on {review.examples:,} test examples, each end of an interval at {review.confidence:.0%} "
+        "confidence.",
         *(f"> {plain(note)}" for note in review.notes),
         table(
             ("", "rule", "incumbent", "candidate", "change", "limit"),
-            (_rule_row(name, findings) for name, findings in review.rules().items()),
+            (_rule_row(name, findings) for name, findings in sorted(review.rules().items(), key=_severity)),
             right=(2, 3, 4, 5),
         ),
         *_changes(review.changes),
         _exposure(review),
     ]
+
+
+def _severity(rule: tuple[str, list[Finding]]) -> int:
+    return min(SEVERITY.index(finding.verdict) for finding in rule[1])
 
 
 def _rule_row(name: str, findings: list[Finding]) -> tuple[str, ...]:
@@ -61,7 +66,7 @@ def _rule_row(name: str, findings: list[Finding]) -> tuple[str, ...]:
     if len(findings) > 1:
         of_them = sum(finding.verdict is verdict for finding in findings)
         where = f"{shown.subject[:40]}" if name != "golden" else shown.subject[:8]
-        title += f": {of_them} of {len(findings)}, such as {code(where)}" if where else ""
+        title += f": {of_them} of {len(findings)}, worst {code(where)}" if where else ""
     return (MARKS[verdict], title, *numbers(shown))
 
 
@@ -142,7 +147,7 @@ def _sections(review: Review) -> list[str]:
             (
                 (
                     "fixed" if flip.fixed else "**broken**",
-                    code(flip.id[:16]),
+                    code(flip.id),
                     code(flip.label),
                     code(flip.incumbent),
                     code(flip.candidate),
@@ -155,7 +160,7 @@ def _sections(review: Review) -> list[str]:
         found.append(fold(f"Examples that flipped: {broken:,} broken, {fixed:,} fixed", body))
     if chart := slices_chart(review):
         found.append(fold("Accuracy by class", chart))
-    found.append(fold(f"Every finding: {len(review.findings)}", _findings(review.findings[:MOST_ROWS])))
+    found.append(fold(f"Every finding: {len(review.findings)}", _findings(worst_first(review.findings)[:MOST_ROWS])))
     if review.changes and review.changes["files"]:
         names = "\n".join(f"- {plain(name)}" for name in review.changes["files"])
         found.append(fold("Changed files", names))

@@ -101,7 +101,7 @@ def differences(  # noqa: PLR0913, PLR0917 (what a comparison is of)
         n_resamples=RESAMPLES,
         batch=TOGETHER,
         vectorized=True,
-        confidence_level=confidence,
+        confidence_level=2 * confidence - 1,  # so that each end is at the confidence
         method="percentile",
         rng=0,
     )

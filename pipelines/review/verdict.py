@@ -28,6 +28,10 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
     return min(verdicts, key=SEVERITY.index)
 
 
+def worst_first(findings: list[Finding]) -> list[Finding]:
+    return sorted(findings, key=lambda finding: SEVERITY.index(finding.verdict))
+
+
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """What one rule found of one subject."""
 

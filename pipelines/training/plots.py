@@ -129,7 +129,9 @@ def sheet(panels: list[tuple[Pixels, str]], path: Path, nothing: str) -> None:
     columns = 6
     rows = max(-(-len(panels) // columns), 1)
     with mpl.rc_context(STYLE | PLAIN_TEXT):
-        figure, axes = plt.subplots(rows, columns, figsize=(9, 1.9 * rows), layout="constrained", squeeze=False)
+        lines = max((title.count("\n") + 1 for _, title in panels), default=1)
+        size = (9, (1.5 + 0.2 * lines) * rows)
+        figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
         for axis in axes.flat:
             axis.axis("off")
         for axis, (image, title) in zip(axes.flat, panels, strict=False):

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
+import ipaddress
 import json
+import os
 import re
+import ssl
 import threading
 from abc import ABC, abstractmethod
 from collections import defaultdict
@@ -14,6 +18,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 Answer = tuple[int, dict[str, str], Any]
 
@@ -28,6 +36,7 @@ class Fault:
     applied: bool = False
     silent: bool = False
     dropped: bool = False
+    garbled: bool = False
 
 
 @dataclass
@@ -171,9 +180,12 @@ class GitLab(Forge):
 
 
 @contextlib.contextmanager
-def serve(kind: type[Forge]) -> Iterator[Forge]:
+def serve(kind: type[Forge], certificate: Path | None = None) -> Iterator[Forge]:
+    """Run a stand-in, over TLS with a certificate of its own when there is a path to write that to."""
     with _Server(("127.0.0.1", 0), _Handler) as server:
-        server.forge = kind(f"http://127.0.0.1:{server.server_port}")
+        server.forge = kind(f"{'https' if certificate else 'http'}://127.0.0.1:{server.server_port}")
+        if certificate:
+            server.socket = _context(certificate).wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
@@ -182,6 +194,23 @@ def serve(kind: type[Forge]) -> Iterator[Forge]:
             server.forge.closing.set()
             server.shutdown()
             thread.join()
+
+
+def _context(path: Path) -> ssl.SSLContext:
+    """Return the TLS settings of a server that nobody trusts who is not given this certificate."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "forge")])
+    today = dt.datetime.now(dt.UTC)
+    certificate = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    certificate = certificate.not_valid_before(today).not_valid_after(today + dt.timedelta(days=1))
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    signed = certificate.add_extension(address, critical=False).sign(key, hashes.SHA256())
+    pem = serialization.Encoding.PEM
+    secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path.write_bytes(signed.public_bytes(pem) + secret)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    return context
 
 
 class _Server(ThreadingHTTPServer):
@@ -207,7 +236,9 @@ class _Handler(BaseHTTPRequestHandler):
             status, headers, reply = fault.status, dict(fault.headers), fault.content
             if fault.silent:
                 forge.closing.wait(10)
-            if fault.silent or fault.dropped:
+            if fault.garbled:
+                os.write(self.connection.fileno(), b"no record of TLS")
+            if fault.silent or fault.dropped or fault.garbled:
                 return
         self.send_response(status)
         for name, value in headers.items():

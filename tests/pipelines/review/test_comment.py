@@ -16,7 +16,7 @@ from cmarkgfm.cmark import Options
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.review import forges
+from pipelines.review import forge as client
 from pipelines.review.comment import SUMMARY_LIMIT, is_marked, marker, post
 from tests.pipelines.review.forge import Fault, Forge, GitHub, GitLab, serve
 
@@ -27,14 +27,14 @@ HOUR = {"Retry-After": "3600"}
 @pytest.fixture(autouse=True)
 def haste(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short pauses, and neither proxy nor passwords of this machine."""
-    monkeypatch.setattr(forges, "BACKOFF", 0.01)
+    monkeypatch.setattr(client, "BACKOFF", 0.01)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
     monkeypatch.setenv("NETRC", "/dev/null")
 
 
 @pytest.fixture
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forges, "READ_TIMEOUT", 0.2)
+    monkeypatch.setattr(client, "READ_TIMEOUT", 0.2)
 
 
 @pytest.fixture(params=[GitHub, GitLab])
@@ -240,13 +240,13 @@ def test_short_wait_is_waited(github: Forge, review: Review) -> None:
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_long_wait_is_not_waited(forge: Forge, review: Review, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """429 with an hour to wait ends after the longest wait, and a minute at most, with a word about it."""
-    assert forges.RETRIES * forges.LONGEST_WAIT <= 60
-    monkeypatch.setattr(forges, "LONGEST_WAIT", 0.05)
+    assert client.RETRIES * client.LONGEST_WAIT <= 60
+    monkeypatch.setattr(client, "LONGEST_WAIT", 0.05)
     forge.faults[method] = [Fault(429, HOUR)] * 10
     line = review(forge)
     assert "answered 429" in line
     assert "too many requests" in line
-    assert forge.count(method) == 1 + forges.RETRIES
+    assert forge.count(method) == 1 + client.RETRIES
 
 
 @pytest.mark.parametrize("headers", [HOUR, {"X-RateLimit-Remaining": "0"}])
@@ -275,7 +275,7 @@ def test_lasting_fault(forge: Forge, review: Review, method: str) -> None:
     method = forge.update if method == "update" else method
     forge.faults[method] = [Fault(500)] * 10
     assert f"{forge.name} answered 500 (injected)" in review(forge)
-    assert forge.count(method) == 1 + forges.RETRIES
+    assert forge.count(method) == 1 + client.RETRIES
 
 
 LOST = [
@@ -313,7 +313,7 @@ def test_silent_forge(forge: Forge, review: Review) -> None:
     """A forge that takes the request and says nothing ends the tries."""
     forge.faults["GET"] = [Fault(silent=True)] * 10
     assert "gave no answer (ReadTimeoutError)" in review(forge)
-    assert forge.count("GET") == 1 + forges.RETRIES
+    assert forge.count("GET") == 1 + client.RETRIES
 
 
 def test_absent_forge(forge: Forge, review: Review) -> None:
@@ -330,6 +330,28 @@ def test_absent_forge(forge: Forge, review: Review) -> None:
 def test_address_that_is_none(forge: Forge, review: Review, address: str) -> None:
     """A wrong address is a line, and a password in it is not told."""
     assert "gave no answer" in review(forge, GITHUB_API_URL=address, CI_API_V4_URL=address)
+
+
+@pytest.mark.parametrize("kind", [GitHub, GitLab])
+def test_unknown_certificate(kind: type[Forge], review: Review, tmp_path: Path) -> None:
+    """Who is not who the address says gets neither token nor report."""
+    with serve(kind, tmp_path / "certificate.pem") as forge:
+        assert "gave no answer (SSLError)" in review(forge)
+        assert not forge.requests
+
+
+@pytest.mark.parametrize("kind", [GitHub, GitLab])
+def test_connection_torn_under_tls(
+    kind: type[Forge], review: Review, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failure of TLS, which urllib3 counts as none of the connection, does not send a comment twice either."""
+    certificate = tmp_path / "certificate.pem"
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    with serve(kind, certificate) as forge:
+        forge.faults["POST"] = [Fault(garbled=True, applied=True)]
+        assert "up to date" in review(forge)
+        assert forge.bodies() == [body()]
+        assert forge.count("POST") == 1
 
 
 def test_missing_certificates(forge: Forge, review: Review, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -386,7 +408,7 @@ def test_next_page_elsewhere_gets_no_token(forge: Forge, review: Review) -> None
 
 def test_pages_without_end(forge: Forge, review: Review, monkeypatch: pytest.MonkeyPatch) -> None:
     """A next page that leads in a circle is left."""
-    monkeypatch.setattr(forges, "PAGES", 5)
+    monkeypatch.setattr(client, "PAGES", 5)
     forge.faults["GET"] = [Fault(200, {"Link": f'<{forge.listing}>; rel="next"'}, b"[]")] * 10
     assert "more than 5 pages" in review(forge)
 
