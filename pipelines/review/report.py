@@ -41,8 +41,7 @@ def _head(review: Review) -> list[str]:
     return [
         f"## {MARKS[review.verdict]} Model review of {code(review.name)}: {review.verdict}",
         f"**{plain(review.summary)}** The merge {'may go ahead' if review.may_merge else 'is blocked'}.",
-        f"Judged {against} on {review.examples:,} test examples, each end of an interval at {review.confidence:.0%} "
-        "confidence.",
+        f"Judged {against} on {review.examples:,} test examples, at {review.confidence:.0%} confidence on either side.",
         *(f"> {plain(note)}" for note in review.notes),
         table(
             ("", "rule", "incumbent", "candidate", "change", "limit"),
