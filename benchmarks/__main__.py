@@ -1,7 +1,7 @@
 """Measure and print; nothing passes or fails.
 
 make bench                      everything
-python -m benchmarks prepare    one of: fresh, predictor, prepare, repro
+python -m benchmarks prepare    one of: fresh, predictor, prepare, repro, review
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import argparse
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import fresh, predictor, prepare, repro
+from benchmarks import fresh, predictor, prepare, repro, review
 from pipelines.command import run
 
 BENCHMARKS = {
@@ -19,6 +19,7 @@ BENCHMARKS = {
     "predictor": predictor.measure,
     "prepare": prepare.measure,
     "repro": repro.measure,
+    "review": review.measure,
 }
 
 

@@ -31,7 +31,7 @@ from pipelines.review import outcomes, quality
 from pipelines.review.outcomes import Outcomes
 from pipelines.review.verdict import Verdict, worst
 from pipelines.training import split
-from pipelines.training.dataset import Dataset
+from pipelines.training.dataset import BEHAVIOUR, PREDICTIONS, Dataset
 
 PAGE = Path("docs/gate.md")
 STRONG, WEAK = 8, 3
@@ -68,7 +68,7 @@ class Answers:
 
 def train(dataset: Dataset, settings: Params, work: Path) -> Answers:
     """Train, quantize and evaluate one network."""
-    from pipelines.training.evaluate import BEHAVIOUR, PREDICTIONS, evaluate  # noqa: PLC0415 (TensorFlow)
+    from pipelines.training.evaluate import evaluate  # noqa: PLC0415 (TensorFlow)
     from pipelines.training.quantize import quantize  # noqa: PLC0415
     from pipelines.training.train import train as fit  # noqa: PLC0415
 

@@ -12,7 +12,7 @@ from model import manifest
 from model.manifest import FLOAT_MODEL, MODEL, Manifest
 from pipelines.command import PipelineError
 from pipelines.review import repository
-from pipelines.training.evaluate import PREDICTIONS
+from pipelines.training.dataset import PREDICTIONS
 
 HISTORY = "history.csv"
 SIDES = ("height", "width", "channels")

@@ -21,6 +21,7 @@ def slices_chart(review: Review) -> str:
     lowest = min(min(row.value or 0, row.incumbent or 0) for row in shown)
     floor = max(0, int(lowest * 10 - 1e-9) * 10)
     return f"""```mermaid
+%%{{init: {{"themeVariables": {{"xyChart": {{"plotColorPalette": "#2563eb, #ea580c"}}}}}}}}%%
 xychart-beta
   title "Accuracy by class: candidate (bars), incumbent (line)"
   x-axis [{names}]

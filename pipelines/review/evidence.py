@@ -16,8 +16,7 @@ from pipelines.review.metrics import load
 from pipelines.review.outcomes import Outcomes
 from pipelines.review.verdict import Finding, Verdict
 from pipelines.training import split
-from pipelines.training.dataset import ANSWERS, Dataset
-from pipelines.training.evaluate import PREDICTIONS
+from pipelines.training.dataset import ANSWERS, PREDICTIONS, Dataset
 
 SAMPLE = 256
 """Test examples that the model is asked again, at most."""

@@ -1,9 +1,9 @@
 """How often a test set has judged: every look at it wears it out a little.
 
 With n verdicts at confidence c, all of them hold together with at least 1 - n (1 - c), if no candidate was made in the
-light of an earlier verdict; if each was, only with 1 - 2^n (1 - c): sections 3 and 4 of ease.ml/ci (Renggli et al.
-2019). The count is in Git itself: each version of metrics.json in any branch that names the test set is a candidate
-that was judged on it. Nothing needs to be written, so nothing can be forgotten or conflict.
+light of an earlier verdict; if each was, only with 1 - 2^n (1 - c): ease.ml/ci (Renggli et al. 2019). The count is in
+Git itself: each version of metrics.json in any branch that names the test set is a candidate that was judged on it.
+Nothing needs to be written, so nothing can be forgotten or conflict.
 """
 
 from __future__ import annotations

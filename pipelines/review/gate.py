@@ -22,8 +22,7 @@ from pipelines.review.outcomes import Outcomes
 from pipelines.review.rescore import Answers, answers
 from pipelines.review.verdict import Finding, Flip, Review, Verdict, worst
 from pipelines.training import split
-from pipelines.training.dataset import ARTIFACTS, Dataset
-from pipelines.training.evaluate import BEHAVIOUR, PREDICTIONS
+from pipelines.training.dataset import ARTIFACTS, BEHAVIOUR, PREDICTIONS, Dataset
 
 MOST_FLIPS = 500
 """Flipped examples that a review lists."""

@@ -14,7 +14,7 @@ from pipelines.review import resampling
 from pipelines.review.comparison import Comparison, compare_shares, judge
 from pipelines.review.outcomes import Outcomes
 from pipelines.review.verdict import Finding, Verdict
-from pipelines.training import studies
+from pipelines.training.slices import groups
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def slices(pair: Pair, examples: pa.Table, gate: Gate) -> Iterator[Finding | Com
     """Compare each class and each value of an extra column; those with too few examples are only reported."""
     least = gate.slices.min_examples
     theirs = None if pair.incumbent is None else pair.incumbent.correct
-    columns = {"label": np.array(examples.column("label").to_pylist()), **studies.groups(examples)}
+    columns = {"label": np.array(examples.column("label").to_pylist()), **groups(examples)}
     for column, values in columns.items():
         for value in np.unique(values).tolist():
             members = values == value

@@ -20,8 +20,7 @@ from pipelines.review import outcomes
 from pipelines.review.baseline import Incumbent
 from pipelines.review.outcomes import Outcomes
 from pipelines.training import behaviour, shards, split
-from pipelines.training.dataset import EXAMPLES, Dataset
-from pipelines.training.evaluate import BEHAVIOUR, PREDICTIONS
+from pipelines.training.dataset import BEHAVIOUR, EXAMPLES, PREDICTIONS, Dataset
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ ARTIFACTS = Path("artifacts")
 FOLDER = ARTIFACTS / "dataset"
 WEIGHTS = ARTIFACTS / "model.weights.h5"
 IMAGES, EXAMPLES, SCHEMA, REFERENCE = "images.npy", "examples.parquet", "schema.json", "reference.json"
+PREDICTIONS, BEHAVIOUR = "predictions.parquet", "behaviour.parquet"
 COLUMNS = ("id", "label", "split")
 ANSWERS = ("quantized", "float")
 """Columns of predictions.parquet with each file's probabilities."""

@@ -20,11 +20,9 @@ from model.manifest import FLOAT_MODEL, MODEL
 from model.predictor import Predictor, Probabilities
 from pipelines import params
 from pipelines.command import atomic, run
-from pipelines.training import behaviour, metrics, plots, split, studies
+from pipelines.training import behaviour, metrics, plots, slices, split, studies
 from pipelines.training.behaviour import Predict
-from pipelines.training.dataset import ANSWERS, ARTIFACTS, Dataset
-
-PREDICTIONS, BEHAVIOUR = "predictions.parquet", "behaviour.parquet"
+from pipelines.training.dataset import ANSWERS, ARTIFACTS, BEHAVIOUR, PREDICTIONS, Dataset
 
 
 def evaluate(dataset: Dataset, folder: Path, settings: params.Params) -> dict[str, Any]:
@@ -94,7 +92,7 @@ def _slices(
 ) -> dict[str, dict[str, metrics.Accuracy]]:
     return {
         column: {value: metrics.accuracy(correct[values == value], confidence) for value in np.unique(values).tolist()}
-        for column, values in studies.groups(examples).items()
+        for column, values in slices.groups(examples).items()
     }
 
 

@@ -1,9 +1,8 @@
-"""What puts an accuracy into proportion: simpler models, parts of the test set."""
+"""What puts an accuracy into proportion: simpler models on the same data."""
 
 from __future__ import annotations
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
@@ -11,13 +10,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from pipelines.training import split
-from pipelines.training.dataset import ANSWERS, COLUMNS, Dataset
+from pipelines.training.dataset import Dataset
 from pipelines.training.metrics import Accuracy, accuracy
 
 SEEN = 5000
 """Training images that the simple models see at most: enough for a yardstick, and seconds at any size."""
-MOST_VALUES = 50
-"""Values of a column up to which they are slices; a file's name or a time is not one."""
 SIDE = 32
 """Pixels a side that they see at most."""
 
@@ -44,17 +41,6 @@ def _features(dataset: Dataset, indices: NDArray[np.int64]) -> NDArray[np.uint8]
     rows, columns = -(-height // SIDE), -(-width // SIDE)
     parts = [images[:, ::rows, ::columns].reshape(len(images), -1) for images in dataset.batches(indices)]
     return np.concatenate(parts)
-
-
-def groups(examples: pa.Table) -> dict[str, NDArray[np.str_]]:
-    """Return the values, as text [n], of each extra column of n examples that has from two to MOST_VALUES of them."""
-    found = {}
-    for name in examples.column_names:
-        if name not in (*COLUMNS, *ANSWERS):
-            values = np.array([str(value) for value in examples.column(name).to_pylist()])
-            if 2 <= len(np.unique(values)) <= MOST_VALUES:
-                found[name] = values
-    return found
 
 
 def spread_by_class(indices: NDArray[np.int64], targets: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -16,8 +16,8 @@ from pipelines import params
 from pipelines.review import gate, outcomes
 from pipelines.review.baseline import Incumbent
 from pipelines.review.gate import Candidate
-from pipelines.training.dataset import EXAMPLES, Dataset
-from pipelines.training.evaluate import PREDICTIONS, evaluate
+from pipelines.training.dataset import EXAMPLES, PREDICTIONS, Dataset
+from pipelines.training.evaluate import evaluate
 from pipelines.training.quantize import Convert, convert, quantize
 from pipelines.training.train import train
 from tests.conftest import DEMONSTRATION, quick
@@ -90,7 +90,8 @@ def candidate(folder: Path) -> Candidate:
 
 def incumbent(folder: Path) -> Incumbent:
     """All of its files are there: none is fetched."""
-    return Incumbent("main", "0" * 40, {}, folder)
+    lock = {"stages": {"train": {"outs": [{"path": "artifacts/history.csv", "md5": "0"}]}}}
+    return Incumbent("main", "0" * 40, lock, folder)
 
 
 def judge(folder: Path, before: Path, settings: params.Params = SETTINGS) -> gate.Judged:

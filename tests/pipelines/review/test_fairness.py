@@ -10,7 +10,7 @@ import pytest
 from benchmarks.gate import Answers, Scenario, draw, table
 from pipelines.review import outcomes
 from pipelines.review.verdict import Verdict
-from pipelines.training.evaluate import BEHAVIOUR, PREDICTIONS
+from pipelines.training.dataset import BEHAVIOUR, PREDICTIONS
 from tests.pipelines.review.models import SETTINGS, replace
 
 LABELS = [str(digit) for digit in range(10)]

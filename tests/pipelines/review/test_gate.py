@@ -18,8 +18,7 @@ from pipelines.review import budgets, golden
 from pipelines.review.gate import Judged, load_candidate
 from pipelines.review.verdict import Verdict, worst
 from pipelines.training import quantize
-from pipelines.training.dataset import EXAMPLES, Dataset
-from pipelines.training.evaluate import PREDICTIONS
+from pipelines.training.dataset import EXAMPLES, PREDICTIONS, Dataset
 from tests.conftest import DEMONSTRATION
 from tests.pipelines.review.models import SETTINGS, judge, reconvert, relabel, replace, retrain
 

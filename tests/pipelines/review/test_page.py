@@ -13,10 +13,13 @@ from selenium.webdriver.common.by import By
 
 from pipelines import params
 from pipelines.command import PipelineError
+from pipelines.review import gate, pictures
 from pipelines.review.page import render
 from pipelines.training.dataset import Dataset
 from pipelines.training.evaluate import evaluate
 from tests.conftest import DEMONSTRATION, need, quick
+from tests.pipelines.review import models
+from tests.pipelines.review.test_report import review as example
 
 CHROMIUM = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
 
@@ -63,6 +66,42 @@ def test_a_person_sees_it_all(browser: webdriver.Chrome, evaluated: Path, tmp_pa
     assert all(picture.get_attribute("alt") for picture in pictures)
     bars = browser.find_elements(By.CSS_SELECTOR, ".bar span")
     assert len({bar.size["width"] for bar in bars}) > 2
+    inside = browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+    assert inside, "the page is wider than the window"
+
+
+@pytest.mark.parametrize("width", [1200, 400])
+def test_a_review_opens_with_its_verdict(  # noqa: PLR0913, PLR0917 (two models, a browser)
+    browser: webdriver.Chrome,
+    before: Path,
+    beginner: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    width: int,
+) -> None:
+    """A worse model is red: every rule with its interval, the pictures that flipped, both models side by side."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "golden.yaml").write_text("[]")
+    candidate, old = models.candidate(beginner), models.incumbent(before)
+    judged = gate.judge_candidate(candidate, old, models.SETTINGS)
+    flips, counts = gate.flips(candidate, judged)
+    review = msgspec.structs.replace(example([]), findings=judged.findings, flips=flips, flipped=counts)
+    assert judged.answers
+    pictures.draw(tmp_path / "pictures", candidate.dataset, flips, old, judged.answers.outcomes)
+    browser.set_window_size(width, 900)
+    open_page(browser, tmp_path / "index.html", render(beginner, review, tmp_path / "pictures"))
+    text = browser.find_element(By.TAG_NAME, "body").text
+    assert text.index("FAIL") < text.index("same answer as float32")
+    assert "is blocked" in text
+    assert f"Examples that flipped: {counts[1]} broken" in text
+    images = browser.find_elements(By.TAG_NAME, "img")
+    assert len(images) == 7
+    assert all(image.get_property("naturalWidth") > 100 for image in images)
+    spans = browser.find_elements(By.CSS_SELECTOR, ".forest i")
+    assert len(spans) > 20
+    cell = browser.find_element(By.CSS_SELECTOR, "tr.fail .forest")
+    dot = cell.find_element(By.TAG_NAME, "u")
+    assert dot.location["x"] < cell.location["x"] + cell.size["width"] / 3 + 5, "a loss is on the red ground"
     inside = browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
     assert inside, "the page is wider than the window"
 

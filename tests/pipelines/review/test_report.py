@@ -127,7 +127,7 @@ def test_github_renders_it_as_meant() -> None:
     text = html(render(review(["3", "5"]), WHOLE))
     assert text.count("<table>") == 4
     assert text.count("<details>") == text.count("</details>") == 5
-    assert '<pre lang="mermaid"><code>xychart-beta' in text
+    assert '<pre lang="mermaid"><code>%%{init' in text
     assert text.index("<details>") > text.index("<table>")
     assert "<li>a_b.py</li>" in text
 

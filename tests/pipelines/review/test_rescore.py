@@ -11,8 +11,7 @@ from model.manifest import MODEL
 from model.predictor import Predictor
 from pipelines.review import outcomes, rescore
 from pipelines.review.rescore import Answers
-from pipelines.training.dataset import Dataset
-from pipelines.training.evaluate import PREDICTIONS
+from pipelines.training.dataset import PREDICTIONS, Dataset
 from pipelines.training.prepare import prepare
 from tests.pipelines.review.models import SETTINGS, incumbent, replace
 

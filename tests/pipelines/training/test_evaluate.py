@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -113,22 +112,6 @@ def test_pictures_can_be_opened(evaluated: Path) -> None:
     with Image.open(evaluated / "plots" / "mistakes.png") as sheet:
         assert sheet.width > 500
         assert len(set(sheet.convert("L").tobytes())) > 20
-
-
-def test_groups_of_extra_columns() -> None:
-    """An extra column's values are groups; a column of one value, and the pipeline's own, are left out."""
-    count = 120
-    columns = {
-        "id": [str(number) for number in range(count)],
-        "label": ["a", "b"] * (count // 2),
-        "camera": [["x", "y", None][number % 3] for number in range(count)],
-        "shard": ["one"] * count,
-        "time": list(range(count)),
-        "quantized": [number % 2 for number in range(count)],
-    }
-    found = studies.groups(pa.table(columns))
-    assert set(found) == {"camera"}
-    assert found["camera"].tolist()[:3] == ["x", "y", "None"]
 
 
 def test_rare_classes_are_in_the_baselines(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
