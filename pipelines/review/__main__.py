@@ -82,7 +82,7 @@ def _show(review: Review) -> None:
     shown = worst_first(review.findings)
     for finding in shown if len(shown) <= 40 else [row for row in shown if row.verdict is not Verdict.PASS][:40]:
         tone = TONES.get(finding.verdict, "default")
-        table.add_row(finding.rule, escape(finding.subject[:40]), f"[{tone}]{finding.verdict}", escape(finding.reason))
+        table.add_row(finding.rule, escape(finding.subject[:24]), f"[{tone}]{finding.verdict}", escape(finding.reason))
     console = Console()
     console.print(table)
     for note in review.notes:

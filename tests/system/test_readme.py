@@ -65,11 +65,13 @@ def test_every_path_that_is_named_exists() -> None:
         assert (ROOT / name).exists() or name in {"data/", "artifacts/", "reports/"}, name
 
 
-def test_own_data_in_three_commands(clone: Project) -> None:
-    """The three commands are those that the system test of own data runs."""
+def test_commands_are_those_that_system_tests_run(clone: Project) -> None:
+    """Own data is tests/system/test_own_data.py, a change that is judged tests/system/test_review.py."""
     assert shutil.which("make")
     assert BLOCKS[1][0].startswith("make data SOURCE=")
     assert BLOCKS[1][1].startswith("$EDITOR params.yaml")
     assert BLOCKS[1][2].startswith("make")
+    assert BLOCKS[2][0].startswith("git switch --create")
+    assert BLOCKS[2][2].startswith("make review BASE=main")
     plan = clone.run("make", "-n", "data", "SOURCE=photos", "REPLACE=yes").splitlines()[-1]
     assert plan.split() == ["python", "-m", "pipelines.training.ingest", '"$SOURCE"', "--replace"]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from pipelines.review import exposure
-from tests.conftest import git
+from tests.conftest import ROOT, git
+
+PAGE = ROOT / "docs" / "gate.md"
 
 
 def metrics(accuracy: float, test_set: str = "t") -> bytes:
@@ -41,6 +44,30 @@ def test_candidates_of_all_branches_count_once(repository: Path) -> None:
     assert found.budget == 10
     assert found.joint_confidence == pytest.approx(0.85)
     assert found.complete
+    assert exposure.count("t", metrics(0.9), 0.95, 0.5).judged == 2
+
+
+@pytest.mark.parametrize(
+    ("forge", "reference"), [("GitHub", "refs/pull/1/head"), ("GitLab", "refs/merge-requests/1/head")]
+)
+def test_requests_that_were_never_merged_count_when_fetched(
+    repository: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    forge: str,
+    reference: str,
+) -> None:
+    """The commands of docs/gate.md bring them from a forge that keeps them beside the branches."""
+    commit(repository, metrics(0.9))
+    commit(repository, metrics(0.6))
+    git(repository, "update-ref", reference, "HEAD")
+    git(repository, "reset", "--quiet", "--hard", "HEAD^")
+    clone = tmp_path_factory.mktemp("forge") / "clone"
+    git(repository, "clone", "--quiet", repository.as_uri(), str(clone))
+    monkeypatch.chdir(clone)
+    assert exposure.count("t", metrics(0.9), 0.95, 0.5).judged == 1
+    (command,) = [line for line in PAGE.read_text().splitlines() if line.startswith("git fetch") and forge in line]
+    subprocess.run(command, shell=True, check=True, capture_output=True)
     assert exposure.count("t", metrics(0.9), 0.95, 0.5).judged == 2
 
 

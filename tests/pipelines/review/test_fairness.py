@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from benchmarks import gate
 from benchmarks.gate import Answers, Scenario, draw, table
 from pipelines.review import outcomes
 from pipelines.review.verdict import Verdict
-from pipelines.training.dataset import BEHAVIOUR, PREDICTIONS
+from pipelines.training.dataset import BEHAVIOUR, PREDICTIONS, Dataset
+from tests.conftest import ROOT
 from tests.pipelines.review.models import SETTINGS, replace
 
+PAGE = ROOT / gate.PAGE
 LABELS = [str(digit) for digit in range(10)]
 METRICS = replace(SETTINGS.gate.metrics, macro_f1=None, log_loss=None, calibration_error=None)
 SHARES = replace(SETTINGS, gate=replace(SETTINGS.gate, metrics=METRICS))
@@ -45,6 +50,28 @@ def test_a_real_loss_is_seldom_missed(networks: tuple[list[Answers], list[Answer
     drop = METRICS.accuracy.margin + 0.02
     assert verdicts(networks, drop, size=448, draws=300)[Verdict.PASS] < 0.05
     assert verdicts(networks, drop, size=2000, draws=300)[Verdict.FAIL] > 0.95
+
+
+def test_the_command_replaces_the_table_of_the_page(
+    networks: tuple[list[Answers], list[Answers]], before: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It writes between the marks of docs/gate.md and leaves the rest; --dry leaves all of it."""
+    page = tmp_path / "gate.md"
+    shutil.copy(PAGE, page)
+    monkeypatch.setattr(gate, "PAGE", page)
+    monkeypatch.setattr(gate, "SIZES", (1,))
+    monkeypatch.setattr(gate, "DROPS", (0.0,))
+    monkeypatch.setattr(gate, "populations", lambda *_: networks)
+    monkeypatch.setattr(gate, "Dataset", lambda: Dataset(before / "dataset"))
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("sys.argv", ["gate", "--draws", "4", "--dry"])
+    gate.main()
+    assert page.read_text() == PAGE.read_text()
+    monkeypatch.setattr("sys.argv", ["gate", "--draws", "4"])
+    gate.main()
+    assert "4 draws a row." in page.read_text()
+    marks = re.compile("<!-- simulation -->.*<!-- end -->", re.DOTALL)
+    assert marks.sub("", page.read_text()) == marks.sub("", PAGE.read_text())
 
 
 def test_the_table_has_a_row_for_each_scenario() -> None:
