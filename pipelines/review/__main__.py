@@ -24,7 +24,7 @@ from rich.table import Table
 from pipelines import params
 from pipelines.command import PipelineError, atomic, run
 from pipelines.dvc import succeeds
-from pipelines.review import gate, junit, page, report, repository
+from pipelines.review import candidate, judgement, junit, page, report, repository
 from pipelines.review.comment import post
 from pipelines.review.verdict import Review, Verdict, worst_first
 from pipelines.training.dataset import ARTIFACTS
@@ -43,16 +43,16 @@ def main() -> None:
     name = options.name or _name()
     if not succeeds("status", "--quiet", "train", "quantize", "evaluate"):
         raise PipelineError("artifacts/ is not what the code and params.yaml make: run `make repro`")
-    candidate = gate.load_candidate()
+    model = candidate.load()
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        review, judged, incumbent = gate.review(name, options.base, candidate, params.load(), work / "incumbent")
+        review, judged, incumbent = judgement.review(name, options.base, model, params.load(), work / "incumbent")
         drawn = None
         if incumbent and judged.answers:
             from pipelines.review import pictures  # noqa: PLC0415 (matplotlib takes half a second)
 
             drawn = work / "pictures"
-            pictures.draw(drawn, candidate.dataset, review.flips, incumbent, judged.answers.outcomes)
+            pictures.draw(drawn, model.dataset, review.flips, incumbent, judged.answers.outcomes)
         page.write(page.render(ARTIFACTS, review, drawn), REPORTS / "index.html")
     _write(review)
     _show(review)

@@ -6,22 +6,26 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from model.manifest import FLOAT_MODEL, MODEL, Manifest
 from model.predictor import Predictor
+from pipelines import params
 from pipelines.command import PipelineError
-from pipelines.review import resampling
+from pipelines.review import outcomes, resampling
 from pipelines.review.metrics import load
 from pipelines.review.outcomes import Outcomes
 from pipelines.review.verdict import Finding, Verdict
-from pipelines.training import split
-from pipelines.training.dataset import ANSWERS, PREDICTIONS, Dataset
+from pipelines.training import behaviour, split
+from pipelines.training.dataset import ANSWERS, BEHAVIOUR, PREDICTIONS, Dataset, spread
 
 SAMPLE = 256
 """Test examples that the model is asked again, at most."""
 STEPS = 2 / 256
 """Another kind of processor rounds differently: a probability may be off by two steps of an int8 answer."""
+SAME = 0.98
+"""Share of examples for which each expectation must hold or not as recorded, for the same reason."""
 
 
 def require(folder: Path, names: tuple[str, ...]) -> None:
@@ -31,36 +35,63 @@ def require(folder: Path, names: tuple[str, ...]) -> None:
             raise PipelineError(f"{folder / name} is missing: run `make repro`")
 
 
-def check(folder: Path, dataset: Dataset, described: Manifest, found: Outcomes, bins: int) -> Finding:
-    """Return a failed finding when what lies in artifacts/ does not follow from the model and the test set there."""
-    reasons = [
-        *_predictions(folder, dataset),
-        *_metrics(folder, dataset, found, len(described.labels), bins),
-        *([] if described.labels == dataset.schema.labels else ["manifest.json has other classes than the data set"]),
-    ]
-    if reasons:
-        return Finding(rule="evidence", verdict=Verdict.FAIL, reason=f"{'; '.join(reasons)}: run `make repro`")
-    return Finding(
-        rule="evidence", verdict=Verdict.PASS, reason="metrics follow from predictions, predictions from the model"
-    )
+def check(
+    folder: Path, dataset: Dataset, described: Manifest, labels: list[str], settings: params.Evaluate
+) -> tuple[Finding, Outcomes | None]:
+    """Return what the model answered, counted in `labels`, with a finding that the files agree with each other.
+
+    The finding is a failed one, without outcomes, when metrics do not follow from predictions, or predictions and
+    behaviour not from the model and the test set that lie beside them.
+    """
+    own = described.labels
+    reasons = [] if own == dataset.schema.labels else ["manifest.json has other classes than the data set"]
+    reasons = reasons or [*_predictions(folder, dataset), *_behaviour(folder, dataset, settings.behaviour)]
+    if not reasons:
+        found = outcomes.read(folder / PREDICTIONS, own, labels)
+        reasons = _metrics(folder, dataset, found, len(own), settings.calibration_bins)
+        if not reasons:
+            return Finding(rule="evidence", verdict=Verdict.PASS, reason="all numbers follow from the model"), found
+    return Finding(rule="evidence", verdict=Verdict.FAIL, reason=f"{'; '.join(reasons)}: run `make repro`"), None
 
 
 def _predictions(folder: Path, dataset: Dataset) -> list[str]:
-    table = pq.read_table(folder / PREDICTIONS, columns=["id", "label"])
-    test = dataset.indices(split.TEST)
-    expected = dataset.examples.take(test)
+    path, test = folder / PREDICTIONS, dataset.indices(split.TEST)
+    schema, expected = pq.read_schema(path), dataset.examples.take(test)
+    size = pa.list_(pa.float32(), len(dataset.schema.labels))
+    if any(name not in schema.names for name in ("id", "label")) or any(
+        name not in schema.names or schema.field(name).type != size for name in ANSWERS
+    ):
+        return [f"{PREDICTIONS} is not of this model"]
+    table = pq.read_table(path, columns=["id", "label"])
     if not all(table.column(name).equals(expected.column(name)) for name in ("id", "label")):
         return [f"{PREDICTIONS} is of another test set"]
-    chosen = np.arange(len(test))[:: -(-len(test) // SAMPLE)]
-    rows = pq.read_table(folder / PREDICTIONS, columns=list(ANSWERS)).take(chosen)
+    chosen = spread(np.arange(len(test)), SAMPLE)
+    rows = pq.read_table(path, columns=list(ANSWERS)).take(chosen)
     wrong = []
     for column, name in zip(ANSWERS, (MODEL, FLOAT_MODEL), strict=True):
         recorded = np.stack(rows.column(column).to_numpy(zero_copy_only=False))
         predictor = Predictor(folder / name)
         answered = np.concatenate([predictor.predict(images) for images in dataset.batches(test[chosen])])
-        if recorded.shape != answered.shape or not np.allclose(recorded, answered, atol=STEPS):
+        if not np.isfinite(answered).all():
+            wrong.append(f"{name} answers what is no number")
+        elif not np.allclose(recorded, answered, atol=STEPS):
             wrong.append(f"{PREDICTIONS} is not what {name} answers")
     return wrong
+
+
+def _behaviour(folder: Path, dataset: Dataset, settings: params.Behaviour) -> list[str]:
+    recorded = pq.read_table(folder / BEHAVIOUR)
+    part = behaviour.part(dataset, settings)
+    if not recorded.column("id").equals(dataset.examples.column("id").take(part)):
+        return [f"{BEHAVIOUR} is of other examples"]
+    chosen = spread(np.arange(len(part)), SAMPLE)
+    anew = behaviour.observe(Predictor(folder / MODEL).predict, dataset, part[chosen], settings)
+    rows = recorded.take(chosen)
+    if rows.schema != anew.schema:
+        return [f"{BEHAVIOUR} is of other settings"]
+    pairs = [(rows.column(name).to_numpy(), anew.column(name).to_numpy()) for name in anew.column_names[1:]]
+    same = min(float(np.mean(ours == again)) for ours, again in pairs)
+    return [] if same >= SAME else [f"{BEHAVIOUR} is not how {MODEL} behaves"]
 
 
 def _metrics(folder: Path, dataset: Dataset, found: Outcomes, classes: int, bins: int) -> list[str]:

@@ -65,7 +65,7 @@ def answers(  # noqa: PLR0913, PLR0917 (both models and what they are asked)
     if same_behaviour and not notes and incumbent.has(BEHAVIOUR):
         held = pq.read_table(incumbent.fetch(BEHAVIOUR))
     elif incumbent.manifest.input_shape == dataset.schema.input_shape:
-        held = behaviour.observe(_aligned(incumbent, labels), dataset, settings)
+        held = behaviour.observe(_aligned(incumbent, labels), dataset, behaviour.part(dataset, settings), settings)
     else:
         shape = "x".join(map(str, incumbent.manifest.input_shape))
         notes.append(f"The incumbent takes other images ({shape}): how it behaves under changes is not compared.")

@@ -19,7 +19,7 @@ from model.inputs import Pixels
 from pipelines import params
 from pipelines.training import split
 from pipelines.training.corruptions import CORRUPTIONS, occlusion
-from pipelines.training.dataset import Dataset
+from pipelines.training.dataset import Dataset, spread
 from pipelines.training.metrics import HALF_STEP, Probabilities, Targets
 
 Predict = Callable[[Pixels], Probabilities]
@@ -60,19 +60,22 @@ def _hide(share: float, images: Pixels) -> Pixels:
     return occlusion(images, share)
 
 
-def observe(predict: Predict, dataset: Dataset, settings: params.Behaviour) -> pa.Table:
-    """Return which expectations held for which examples, on an evenly spread part of the test set.
+def part(dataset: Dataset, settings: params.Behaviour) -> NDArray[np.int64]:
+    """Return the positions of the test examples that are observed, evenly spread."""
+    return spread(dataset.indices(split.TEST), settings.examples)
+
+
+def observe(predict: Predict, dataset: Dataset, positions: NDArray[np.int64], settings: params.Behaviour) -> pa.Table:
+    """Return which expectations held for the examples at some positions.
 
     Columns: id, and a bool `<kind>/<name>` for each expectation.
     """
-    test = dataset.indices(split.TEST)
-    part = test[:: -(-len(test) // settings.examples)]
     names = {f"{kind}/{name}": expectation for kind, name, expectation in expectations(settings)}
     held: dict[str, list[NDArray[np.bool_]]] = {name: [] for name in names}
-    for indices in track(list(dataset.chunks(part)), "evaluate"):
+    for indices in track(list(dataset.chunks(positions)), "evaluate"):
         pixels = dataset.images[indices]
         targets, clean = dataset.targets[indices], predict(pixels)
         for name, expectation in names.items():
             held[name].append(expectation(predict, pixels, targets, clean))
     columns = {name: np.concatenate(parts) for name, parts in held.items()}
-    return pa.table({"id": dataset.examples.column("id").take(pa.array(part))} | columns)
+    return pa.table({"id": dataset.examples.column("id").take(pa.array(positions))} | columns)

@@ -28,6 +28,11 @@ ANSWERS = ("quantized", "float")
 BATCH_BYTES = 2**20
 
 
+def spread(indices: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Return at most so many of the indices, evenly spread."""
+    return indices[:: -(-len(indices) // most)]
+
+
 @dataclass(frozen=True)
 class Dataset:
     folder: Path = FOLDER

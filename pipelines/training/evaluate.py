@@ -38,7 +38,8 @@ def evaluate(dataset: Dataset, folder: Path, settings: params.Params) -> dict[st
     quantized = predict_all(predictor.predict, dataset, indices)
     reference = predict_all(Predictor(folder / FLOAT_MODEL).predict, dataset, indices)
     predicted = quantized.argmax(axis=1)
-    held = behaviour.observe(predictor.predict, dataset, chosen.behaviour)
+    positions = behaviour.part(dataset, chosen.behaviour)
+    held = behaviour.observe(predictor.predict, dataset, positions, chosen.behaviour)
     sizes = {name: (folder / name).stat().st_size for name in (MODEL, FLOAT_MODEL)}
     result = {
         "quantized": metrics.scores(targets, quantized, chosen.confidence, chosen.calibration_bins),

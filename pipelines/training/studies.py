@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from pipelines.training import split
-from pipelines.training.dataset import Dataset
+from pipelines.training.dataset import Dataset, spread
 from pipelines.training.metrics import Accuracy, accuracy
 
 SEEN = 5000
@@ -46,8 +46,4 @@ def _features(dataset: Dataset, indices: NDArray[np.int64]) -> NDArray[np.uint8]
 def spread_by_class(indices: NDArray[np.int64], targets: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return about SEEN of the indices, of each class its share and at least one."""
     classes = [indices[targets == target] for target in np.unique(targets)]
-    return np.concatenate([_spread(members, -(-SEEN * len(members) // len(indices))) for members in classes])
-
-
-def _spread(indices: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    return indices[:: -(-len(indices) // most)]
+    return np.concatenate([spread(members, -(-SEEN * len(members) // len(indices))) for members in classes])

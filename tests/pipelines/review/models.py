@@ -15,7 +15,7 @@ from model.manifest import FLOAT_MODEL, MODEL
 from pipelines import params
 from pipelines.review import gate, outcomes
 from pipelines.review.baseline import Incumbent
-from pipelines.review.gate import Candidate
+from pipelines.review.candidate import Candidate
 from pipelines.training.dataset import EXAMPLES, PREDICTIONS, Dataset
 from pipelines.training.evaluate import evaluate
 from pipelines.training.quantize import Convert, convert, quantize
@@ -95,4 +95,4 @@ def incumbent(folder: Path) -> Incumbent:
 
 
 def judge(folder: Path, before: Path, settings: params.Params = SETTINGS) -> gate.Judged:
-    return gate.judge_candidate(candidate(folder), incumbent(before), settings)
+    return gate.judge(candidate(folder), incumbent(before), settings)

@@ -14,13 +14,14 @@ import pytest
 from model import network
 from model.manifest import MODEL
 from pipelines.command import PipelineError
-from pipelines.review import budgets, golden
-from pipelines.review.gate import Judged, load_candidate
+from pipelines.review import budgets, gate, golden
+from pipelines.review.candidate import load
+from pipelines.review.gate import Judged
 from pipelines.review.verdict import Verdict, worst
 from pipelines.training import quantize
-from pipelines.training.dataset import EXAMPLES, PREDICTIONS, Dataset
+from pipelines.training.dataset import BEHAVIOUR, EXAMPLES, PREDICTIONS, Dataset
 from tests.conftest import DEMONSTRATION
-from tests.pipelines.review.models import SETTINGS, judge, reconvert, relabel, replace, retrain
+from tests.pipelines.review.models import SETTINGS, candidate, judge, reconvert, relabel, replace, retrain
 
 pytestmark = pytest.mark.usefixtures("golden_examples")
 
@@ -166,6 +167,17 @@ def test_the_incumbents_numbers_in_the_candidates_files(before: Path, tmp_path: 
     assert f"{PREDICTIONS} is not what {MODEL} answers" in finding.reason
 
 
+def test_behaviour_that_is_not_the_models(before: Path, beginner: Path, tmp_path: Path) -> None:
+    """Copied or hand-picked expectations are found out like copied predictions."""
+    folder = tmp_path / "artifacts"
+    shutil.copytree(beginner, folder)
+    shutil.copy(before / BEHAVIOUR, folder / BEHAVIOUR)
+    (finding,) = judge(folder, before).findings
+    assert f"{BEHAVIOUR} is not how {MODEL} behaves" in finding.reason
+    pq.write_table(pq.read_table(beginner / BEHAVIOUR).slice(9), folder / BEHAVIOUR)
+    assert f"{BEHAVIOUR} is of other examples" in judge(folder, before).findings[0].reason
+
+
 def test_predictions_of_another_test_set(before: Path, tmp_path: Path) -> None:
     """A file with the rows that went well is not the test set."""
     folder = tmp_path / "artifacts"
@@ -181,20 +193,17 @@ def test_missing_files_are_named(before: Path, tmp_path: Path) -> None:
     shutil.copytree(before, folder)
     (folder / "behaviour.parquet").unlink()
     with pytest.raises(PipelineError, match=r"behaviour\.parquet is missing: run `make repro`"):
-        load_candidate(folder)
+        load(folder)
 
 
 def test_without_an_incumbent_floors_decide(before: Path) -> None:
     """A first model passes as such when its floors hold, and fails under them."""
-    from pipelines.review.gate import judge_candidate  # noqa: PLC0415
-    from tests.pipelines.review.models import candidate  # noqa: PLC0415
-
-    found = verdicts(judge_candidate(candidate(before), None, SETTINGS))
+    found = verdicts(gate.judge(candidate(before), None, SETTINGS))
     assert found["accuracy"] is Verdict.NO_INCUMBENT
     assert worst(found.values()) is Verdict.NO_INCUMBENT
     strict = msgspec.structs.replace(SETTINGS.gate.metrics, accuracy=replace(SETTINGS.gate.metrics.accuracy, floor=1.0))
     found = verdicts(
-        judge_candidate(candidate(before), None, replace(SETTINGS, gate=replace(SETTINGS.gate, metrics=strict)))
+        gate.judge(candidate(before), None, replace(SETTINGS, gate=replace(SETTINGS.gate, metrics=strict)))
     )
     assert found["accuracy"] is Verdict.FAIL
 

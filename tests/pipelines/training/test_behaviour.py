@@ -11,7 +11,7 @@ from model.inputs import Pixels
 from model.manifest import MODEL
 from model.predictor import Predictor
 from pipelines import params
-from pipelines.training.behaviour import observe
+from pipelines.training.behaviour import observe, part
 from pipelines.training.dataset import Dataset
 from pipelines.training.metrics import Probabilities
 from tests.conftest import DEMONSTRATION
@@ -38,7 +38,7 @@ def test_changes_of_severity_zero_change_nothing(trained: Path) -> None:
         direction=params.Direction(occlusion=0),
     )
     predictor = Predictor(trained / MODEL)
-    held = observe(predictor.predict, dataset, none)
+    held = observe(predictor.predict, dataset, dataset.indices("test"), none)
     test = dataset.indices("test")
     right = predictor.predict(dataset.images[test]).argmax(axis=1) == dataset.targets[test]
     assert held["id"].to_pylist() == dataset.examples["id"].take(test).to_pylist()
@@ -50,9 +50,9 @@ def test_changes_of_severity_zero_change_nothing(trained: Path) -> None:
 
 def test_a_model_that_breaks_expectations_is_seen(trained: Path) -> None:
     """What answers by brightness stays the same when shifted, not when brightened."""
-    held = observe(
-        brightest, Dataset(trained / "dataset"), replace(SETTINGS, invariance=params.Invariance(shift=0, brightness=60))
-    )
+    dataset = Dataset(trained / "dataset")
+    settings = replace(SETTINGS, invariance=params.Invariance(shift=0, brightness=60))
+    held = observe(brightest, dataset, part(dataset, settings), settings)
     shares = {name: held[name].to_numpy().mean() for name in held.column_names[1:]}
     assert shares["invariance/shift"] == 1
     assert shares["invariance/brightness"] == 0
@@ -62,5 +62,6 @@ def test_a_model_that_breaks_expectations_is_seen(trained: Path) -> None:
 def test_only_a_part_is_observed(trained: Path) -> None:
     """No more examples than params allow are changed, evenly spread over the test set."""
     dataset = Dataset(trained / "dataset")
-    held = observe(brightest, dataset, replace(SETTINGS, examples=100))
+    settings = replace(SETTINGS, examples=100)
+    held = observe(brightest, dataset, part(dataset, settings), settings)
     assert held["id"].to_pylist() == dataset.examples["id"].take(dataset.indices("test")[::5]).to_pylist()
