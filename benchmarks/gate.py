@@ -28,8 +28,9 @@ from pipelines import params
 from pipelines.command import atomic, run
 from pipelines.params import Params
 from pipelines.review import outcomes, quality
+from pipelines.review.comparison import overall
 from pipelines.review.outcomes import Outcomes
-from pipelines.review.verdict import Verdict, worst
+from pipelines.review.verdict import Verdict
 from pipelines.training import split
 from pipelines.training.dataset import BEHAVIOUR, PREDICTIONS, Dataset
 
@@ -122,7 +123,7 @@ def draw(
     pair = quality.Pair(ours, incumbent.outcomes, np.ones(case.size, np.bool_))
     found = quality.findings(pair, examples, candidate.behaviour, incumbent.behaviour, len(labels), settings)
     naive = bool(np.mean(ours.correct) >= np.mean(incumbent.outcomes.correct))
-    return worst(finding.verdict for finding in found), naive
+    return overall(list(found), settings.gate), naive
 
 
 def simulate(

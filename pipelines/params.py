@@ -18,7 +18,7 @@ Side = Annotated[int, Meta(ge=8, le=4096)]
 Share = Annotated[float, Meta(gt=0, lt=1)]
 PartOfOne = Annotated[float, Meta(ge=0, lt=1)]
 ZeroToOne = Annotated[float, Meta(ge=0, le=1)]
-Positive = Annotated[float, Meta(gt=0)]
+Positive = Annotated[float, Meta(gt=0, le=1e15)]
 NonNegative = Annotated[float, Meta(ge=0)]
 
 
@@ -135,6 +135,7 @@ class Metrics(Section, frozen=True):
 
 class Slices(AtLeast, frozen=True):
     min_examples: Count
+    inconclusive: Literal["block", "allow"]
 
 
 class Quantization(Section, frozen=True):

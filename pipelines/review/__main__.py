@@ -21,11 +21,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from model import ModelError
 from pipelines import params
 from pipelines.command import PipelineError, atomic, run
-from pipelines.dvc import succeeds
-from pipelines.review import candidate, judgement, junit, page, report, repository
+from pipelines.review import candidate, freshness, judgement, junit, page, report, repository
 from pipelines.review.comment import post
+from pipelines.review.markdown import plain
 from pipelines.review.verdict import Review, Verdict, worst_first
 from pipelines.training.dataset import ARTIFACTS
 
@@ -41,24 +42,35 @@ def main() -> None:
     parser.add_argument("--name", help="what the comment is about, when a folder has several models")
     options = parser.parse_args()
     name = options.name or _name()
-    if not succeeds("status", "--quiet", "train", "quantize", "evaluate"):
-        raise PipelineError("artifacts/ is not what the code and params.yaml make: run `make repro`")
+    try:
+        review = _review(name, options.base)
+    except (PipelineError, ModelError) as error:
+        said = f"## {report.MARKS[Verdict.FAIL]} The model was not judged\n\n{plain(str(error))}\n"
+        print(post(lambda limit: said[:limit], name, os.environ))
+        raise
+    print(post(lambda limit: report.render(review, limit), name, os.environ))
+    _show(review)
+    if not review.may_merge:
+        sys.exit(BLOCKED[review.verdict])
+
+
+def _review(name: str, base: str) -> Review:
+    """Judge, and write all reports or none."""
+    freshness.check()
     model = candidate.load()
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        review, judged, incumbent = judgement.review(name, options.base, model, params.load(), work / "incumbent")
+        result = judgement.review(name, base, model, params.load(), work / "incumbent")
         drawn = None
-        if incumbent and judged.answers:
+        if result.incumbent and result.judged.answers:
             from pipelines.review import pictures  # noqa: PLC0415 (matplotlib takes half a second)
 
             drawn = work / "pictures"
-            pictures.draw(drawn, model.dataset, review.flips, incumbent, judged.answers.outcomes)
-        page.write(page.render(ARTIFACTS, review, drawn), REPORTS / "index.html")
-    _write(review)
-    _show(review)
-    print(post(lambda limit: report.render(review, limit), name, os.environ))
-    if not review.may_merge:
-        sys.exit(BLOCKED[review.verdict])
+            theirs = result.judged.answers.outcomes
+            pictures.draw(drawn, model.dataset, result.review.flips, result.incumbent, theirs)
+        text = page.render(ARTIFACTS, result.review, drawn)
+    _write(result.review, text)
+    return result.review
 
 
 def _name() -> str:
@@ -67,16 +79,18 @@ def _name() -> str:
     return folder or Path(repository.git("rev-parse", "--show-toplevel").strip()).name
 
 
-def _write(review: Review) -> None:
+def _write(review: Review, text: str) -> None:
+    markdown = report.render(review, UNLIMITED)
+    page.write(text, REPORTS / "index.html")
     with atomic(REPORTS / "review.json") as path:
         path.write_bytes(msgspec.json.format(msgspec.json.encode(review)) + b"\n")
     with atomic(REPORTS / "review.md") as path:
-        path.write_text(report.render(review, UNLIMITED))
+        path.write_text(markdown)
     junit.write(review, REPORTS / "junit.xml")
 
 
 def _show(review: Review) -> None:
-    table = Table(title=f"\n{review.verdict}: {review.summary}", title_justify="left")
+    table = Table(title=escape(f"\n{review.verdict}: {review.summary}"), title_justify="left")
     for column in ("rule", "of", "verdict", "why"):
         table.add_column(column, overflow="fold")
     shown = worst_first(review.findings)

@@ -1,4 +1,4 @@
-"""The incumbent: the model at the merge target, and what it answers to the candidate's test set."""
+"""The incumbent: the model at the merge target, its files and its limits."""
 
 from __future__ import annotations
 
@@ -6,27 +6,25 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from model import manifest
 from model.manifest import FLOAT_MODEL, MODEL, Manifest
 from pipelines.command import PipelineError
-from pipelines.review import repository
-from pipelines.training.dataset import PREDICTIONS
+from pipelines.review import lock, repository
+from pipelines.review.lock import Lock
 
 HISTORY = "history.csv"
-SIDES = ("height", "width", "channels")
 
 
 class NoIncumbentError(Exception):
-    """There is nothing to compare with; the message says why."""
+    """There is nothing to compare with yet; the message says why."""
 
 
 @dataclass(frozen=True)
 class Incumbent:
     name: str
     commit: str
-    lock: dict[str, Any]
+    lock: Lock
     folder: Path
     """Where its files are, fetched when they are asked for."""
 
@@ -46,7 +44,8 @@ class Incumbent:
 
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            DVCFileSystem(rev=self.commit).get_file(f"artifacts/{name}", str(target))
+            files = DVCFileSystem(".", rev=self.commit, subrepos=True)
+            files.get_file(f"{repository.folder()}artifacts/{name}", str(target))
         except (OSError, DvcException) as error:
             target.unlink(missing_ok=True)
             raise PipelineError(
@@ -54,65 +53,40 @@ class Incumbent:
                 f"run `dvc push` where {self.name} was trained, or make it again with `git switch --detach "
                 f"{self.name}` and `make repro`"
             ) from error
-        expected = self._recorded(name)
+        expected = self.lock.output(f"artifacts/{name}")
         if expected and hashlib.md5(target.read_bytes(), usedforsecurity=False).hexdigest() != expected:
             target.unlink()
             raise PipelineError(f"artifacts/{name} from DVC is not what dvc.lock at {self.name} records")
         return target
 
     def has(self, name: str) -> bool:
-        return self._recorded(name) is not None
-
-    def _recorded(self, name: str) -> str | None:
-        return outputs(self.lock).get(f"artifacts/{name}")
+        return self.lock.output(f"artifacts/{name}") is not None
 
 
 def find(base: str, folder: Path) -> Incumbent:
     """Return the model at a revision, its files to be fetched into a folder.
 
-    Raises NoIncumbentError when there is none yet, PipelineError when the revision cannot be known here.
+    Raises NoIncumbentError when the repository has none yet, and PipelineError when there should be one that cannot be
+    known here: what cannot be compared must never pass for what need not be.
     """
-    if not base.strip("0"):  # what forges give as the revision before the first push of a branch
-        raise NoIncumbentError("the branch is new: nothing came before it")
     commit = repository.commit(base)
     if commit is None:
         if repository.is_shallow():
-            raise PipelineError(f"{base} is not in this shallow clone: `git fetch --unshallow` brings all")
-        if not repository.has_parent():
+            raise PipelineError(f"{base!r} is not in this shallow clone: `git fetch --unshallow` brings all")
+        if repository.commits() <= 1:
             raise NoIncumbentError("this is the first commit")
         raise PipelineError(
-            f"{base} is no revision here: `git fetch origin main`, or name another as in `make review BASE=HEAD~1`"
+            f"{base!r} is no revision here: `git fetch origin main`, or name another as in `make review BASE=HEAD~1`"
         )
-    lock = repository.document(commit, "dvc.lock")
-    incumbent = Incumbent(base, commit, lock or {}, folder)
+    content = repository.content(commit, lock.NAME)
+    if content is None:
+        if moved := [path for path in repository.files(commit, lock.NAME) if not (repository.root() / path).exists()]:
+            raise PipelineError(
+                f"{moved[0]} of {base} is gone and here is another: move a project and change its model one after the "
+                "other"
+            )
+        raise NoIncumbentError(f"{base} has no {lock.NAME}")
+    incumbent = Incumbent(base, commit, lock.parse(content, f"at {base}"), folder)
     if not incumbent.has(MODEL):
-        raise NoIncumbentError(f"{base} has no trained model in its dvc.lock")
-    if not incumbent.has(PREDICTIONS):
-        raise NoIncumbentError(f"the model at {base} was never evaluated")
+        raise PipelineError(f"{lock.NAME} at {base} records no {MODEL}: name a revision that has a model, BASE=...")
     return incumbent
-
-
-def require_common_class(incumbent: Incumbent, labels: list[str]) -> None:
-    """Raise NoIncumbentError for a model that answers another question."""
-    if not set(incumbent.manifest.labels) & set(labels):
-        raise NoIncumbentError(f"the model at {incumbent.name} knows none of the classes")
-
-
-def outputs(lock: dict[str, Any]) -> dict[str, str]:
-    """Return the hash of each output that a dvc.lock records, by its path."""
-    stages = lock.get("stages", {}).values()
-    return {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", []) if "md5" in out}
-
-
-def same_behaviour(ours: dict[str, Any], theirs: dict[str, Any]) -> bool:
-    """Say whether two locks record the same test of behaviour: code, settings and the shape of the input."""
-    return all(_tests(ours)) and _tests(ours) == _tests(theirs)
-
-
-def _tests(lock: dict[str, Any]) -> tuple[Any, ...]:
-    stages = lock.get("stages", {})
-    evaluate, prepare = stages.get("evaluate", {}), stages.get("prepare", {})
-    code = {dep["path"]: dep.get("md5") for dep in evaluate.get("deps", [])}
-    settings = evaluate.get("params", {}).get("params.yaml", {}).get("evaluate", {}).get("behaviour")
-    shape = [prepare.get("params", {}).get("params.yaml", {}).get("prepare", {}).get(side) for side in SIDES]
-    return code.get("pipelines/training/behaviour.py"), code.get("pipelines/training/corruptions.py"), settings, shape

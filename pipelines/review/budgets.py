@@ -16,11 +16,15 @@ from model.predictor import Predictor
 from pipelines import params
 from pipelines.review.verdict import Finding, Verdict
 
-ROUNDS = 200
-ROUND = 1e-3
-"""Seconds that each model works in a round, at least: far more than a clock's step."""
-LONGEST = 20.0
-"""Seconds that a comparison may take; a slow model gets fewer rounds."""
+BLOCKS, LEAST_BLOCKS = 30, 8
+TURNS = 5
+TURN = 1e-3
+"""Seconds that each model works in a turn, at least: far more than a clock's step."""
+LONGEST = 10.0
+"""Seconds after which no further block begins, once there are the least."""
+
+Contender = tuple[Path, Pixels]
+"""A model's folder and one image in the shape that it takes: [1, height, width, channels]."""
 
 
 def size(folder: Path, incumbent: Path | None, budget: params.Budget) -> Finding:
@@ -41,10 +45,6 @@ def size(folder: Path, incumbent: Path | None, budget: params.Budget) -> Finding
         high=ratio,
         limit=budget.ratio,
     )
-
-
-Contender = tuple[Path, Pixels]
-"""A model's folder and one image in the shape that it takes: [1, height, width, channels]."""
 
 
 def latency(contenders: list[Contender], budget: params.Budget, confidence: float) -> Finding:
@@ -77,17 +77,23 @@ def latency(contenders: list[Contender], budget: params.Budget, confidence: floa
 
 
 def measure(contenders: list[Contender]) -> NDArray[np.float64]:
-    """Return the seconds of one image in each round: [rounds, contenders]."""
-    models = [(Predictor(folder / MODEL), images) for folder, images in contenders]
-    once = [min(_time(*model, 1) for _ in range(5)) for model in models]
-    repeats = [max(1, round(ROUND / seconds)) for seconds in once]
-    rounds = int(np.clip(LONGEST / sum(max(ROUND, seconds) for seconds in once), 20, ROUNDS))
-    times = np.empty((rounds, len(models)))
-    for number in range(rounds):
-        turn = range(len(models)) if number % 2 else reversed(range(len(models)))
-        for which in turn:
-            times[number, which] = _time(*models[which], repeats[which])
-    return times
+    """Return the seconds of one image in each block: [blocks, contenders].
+
+    A block's number is the median of its turns. Models are loaded anew for each, as where a model lies in memory can
+    make it a few percent slower for as long as it lies there.
+    """
+    blocks: list[NDArray[np.float64]] = []
+    started = time.perf_counter()
+    while len(blocks) < LEAST_BLOCKS or (len(blocks) < BLOCKS and time.perf_counter() - started < LONGEST):
+        order = range(len(contenders)) if len(blocks) % 2 else range(len(contenders))[::-1]
+        models = {which: Predictor(contenders[which][0] / MODEL) for which in order}
+        repeats = {which: max(1, round(TURN / _time(models[which], contenders[which][1], 2))) for which in order}
+        times = np.empty((TURNS, len(contenders)))
+        for turn in range(TURNS):
+            for which in order:
+                times[turn, which] = _time(models[which], contenders[which][1], repeats[which])
+        blocks.append(np.median(times, axis=0))
+    return np.stack(blocks)
 
 
 def _time(predictor: Predictor, images: Pixels, repeats: int) -> float:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipelines.params import AtLeast, AtMost, Gate
 from pipelines.review.paired import Difference, holm, needed, proportions
-from pipelines.review.verdict import Finding, Verdict
+from pipelines.review.verdict import Finding, Verdict, worst
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,21 @@ def compare_shares(  # noqa: PLR0913, PLR0917 (one comparison)
 def judge(comparisons: list[Comparison], gate: Gate) -> list[Finding]:
     """Judge all comparisons of a review together."""
     adjusted = holm([row.difference.p_worse if row.difference else 1.0 for row in comparisons])
-    return [_judge(row, p_value, gate) for row, p_value in zip(comparisons, adjusted, strict=True)]
+    count = len(comparisons)
+    return [_judge(row, p_value, count, gate) for row, p_value in zip(comparisons, adjusted, strict=True)]
 
 
-def _judge(row: Comparison, p_value: float, gate: Gate) -> Finding:
+def overall(findings: list[Finding], gate: Gate) -> Verdict:
+    """Return the worst verdict, but for slices that cannot be told and are allowed not to be."""
+    lenient = gate.slices.inconclusive == "allow"
+    return worst(
+        finding.verdict
+        for finding in findings
+        if not (lenient and finding.rule == "slices" and finding.verdict is Verdict.INCONCLUSIVE)
+    )
+
+
+def _judge(row: Comparison, p_value: float, comparisons: int, gate: Gate) -> Finding:
     higher_is_better = isinstance(row.limits, AtLeast)
     bound = row.limits.floor if isinstance(row.limits, AtLeast) else row.limits.ceiling
     found = row.difference
@@ -68,7 +79,7 @@ def _judge(row: Comparison, p_value: float, gate: Gate) -> Finding:
     elif p_value < 1 - gate.confidence:
         verdict, reason = Verdict.FAIL, f"worse by {-found.gain:.4f} (p = {p_value:.2g} among all comparisons)"
     else:
-        missing = needed(found, row.limits.margin, gate.confidence, gate.power)
+        missing = needed(found, row.limits.margin, gate.confidence, gate.power, comparisons)
         verdict = Verdict.INCONCLUSIVE
         loss = f"may be {-found.low:.4f} worse, {row.limits.margin:g} is allowed"
         reason = f"{loss}: about {missing:,} examples would tell"

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from model.manifest import FLOAT_MODEL, MODEL, Manifest
 from model.predictor import Predictor
@@ -18,7 +19,8 @@ from pipelines.review.metrics import load
 from pipelines.review.outcomes import Outcomes
 from pipelines.review.verdict import Finding, Verdict
 from pipelines.training import behaviour, split
-from pipelines.training.dataset import ANSWERS, BEHAVIOUR, PREDICTIONS, Dataset, spread
+from pipelines.training.dataset import ANSWERS, BEHAVIOUR, PREDICTIONS, Dataset
+from pipelines.training.schema import fingerprint
 
 SAMPLE = 256
 """Test examples that the model is asked again, at most."""
@@ -44,7 +46,9 @@ def check(
     behaviour not from the model and the test set that lie beside them.
     """
     own = described.labels
-    reasons = [] if own == dataset.schema.labels else ["manifest.json has other classes than the data set"]
+    reasons = _test_set(dataset)
+    if own != dataset.schema.labels or described.data_sha256 != dataset.schema.data_sha256:
+        reasons.append("manifest.json is of another data set")
     reasons = reasons or [*_predictions(folder, dataset), *_behaviour(folder, dataset, settings.behaviour)]
     if not reasons:
         found = outcomes.read(folder / PREDICTIONS, own, labels)
@@ -65,8 +69,8 @@ def _predictions(folder: Path, dataset: Dataset) -> list[str]:
     table = pq.read_table(path, columns=["id", "label"])
     if not all(table.column(name).equals(expected.column(name)) for name in ("id", "label")):
         return [f"{PREDICTIONS} is of another test set"]
-    chosen = spread(np.arange(len(test)), SAMPLE)
-    rows = pq.read_table(path, columns=list(ANSWERS)).take(chosen)
+    chosen = _sample(len(test))
+    rows = _rows(path, chosen)
     wrong = []
     for column, name in zip(ANSWERS, (MODEL, FLOAT_MODEL), strict=True):
         recorded = np.stack(rows.column(column).to_numpy(zero_copy_only=False))
@@ -84,7 +88,7 @@ def _behaviour(folder: Path, dataset: Dataset, settings: params.Behaviour) -> li
     part = behaviour.part(dataset, settings)
     if not recorded.column("id").equals(dataset.examples.column("id").take(part)):
         return [f"{BEHAVIOUR} is of other examples"]
-    chosen = spread(np.arange(len(part)), SAMPLE)
+    chosen = _sample(len(part))
     anew = behaviour.observe(Predictor(folder / MODEL).predict, dataset, part[chosen], settings)
     rows = recorded.take(chosen)
     if rows.schema != anew.schema:
@@ -94,7 +98,37 @@ def _behaviour(folder: Path, dataset: Dataset, settings: params.Behaviour) -> li
     return [] if same >= SAME else [f"{BEHAVIOUR} is not how {MODEL} behaves"]
 
 
+def _sample(examples: int) -> NDArray[np.int64]:
+    """Return positions that nobody can know beforehand."""
+    return np.sort(np.random.default_rng().choice(examples, min(SAMPLE, examples), replace=False))
+
+
+def _rows(path: Path, chosen: NDArray[np.int64]) -> pa.Table:
+    """Return some rows of both models' probabilities, without holding all of them."""
+    parts, start = [], 0
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(outcomes.ROWS, columns=list(ANSWERS)):
+            inside = chosen[(chosen >= start) & (chosen < start + batch.num_rows)] - start
+            parts.append(batch.take(pa.array(inside)))
+            start += batch.num_rows
+    return pa.Table.from_batches(parts)
+
+
+def _test_set(dataset: Dataset) -> list[str]:
+    """Hold the examples against the hashes that `prepare` took of them."""
+    schema, examples = dataset.schema, dataset.examples
+    ids, labels, splits = (examples.column(name).to_pylist() for name in ("id", "label", "split"))
+    test = dataset.indices(split.TEST)
+    found = (
+        fingerprint(schema.input_shape, ids, labels, splits),
+        fingerprint(schema.input_shape, [ids[row] for row in test], [labels[row] for row in test]),
+    )
+    return [] if found == (schema.data_sha256, schema.test_sha256) else ["the data set is not what `prepare` made"]
+
+
 def _metrics(folder: Path, dataset: Dataset, found: Outcomes, classes: int, bins: int) -> list[str]:
+    if not np.isfinite(found.log_loss).all():
+        return [f"{PREDICTIONS} holds what is no number"]
     recorded = load(folder)
     expected = {
         "accuracy": float(found.correct.mean()),
@@ -110,6 +144,6 @@ def _metrics(folder: Path, dataset: Dataset, found: Outcomes, classes: int, bins
         differ += [f"size of {name}" for name, size in sizes.items() if recorded["size"][name] != size]
         if recorded["test"]["sha256"] != dataset.schema.test_sha256:
             differ.append("test set")
-    except (KeyError, TypeError) as error:
-        return [f"metrics.json lacks {error}"]
+    except (KeyError, TypeError):
+        return ["metrics.json is not what `evaluate` writes"]
     return [f"metrics.json is of another model: {', '.join(differ)}"] if differ else []

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from model.manifest import Manifest
 from pipelines.params import Params
-from pipelines.review import baseline, budgets, evidence, golden, quality
+from pipelines.review import budgets, evidence, golden, quality
 from pipelines.review.baseline import Incumbent
 from pipelines.review.candidate import Candidate
 from pipelines.review.outcomes import Outcomes
@@ -31,21 +31,34 @@ class Judged:
     answers: Answers | None
 
 
-def judge(candidate: Candidate, incumbent: Incumbent | None, settings: Params) -> Judged:
+@dataclass(frozen=True)
+class Target:
+    """What the merge target holds, whether or not its model can be compared with."""
+
+    labels: list[str]
+    golden: list[golden.Example]
+
+
+NO_TARGET = Target([], [])
+
+
+def judge(candidate: Candidate, incumbent: Incumbent | None, target: Target, settings: Params) -> Judged:
     """Judge by every rule; without an incumbent by floors and ceilings alone."""
     gate, own = settings.gate, candidate.manifest.labels
-    theirs = incumbent.manifest.labels if incumbent else []
-    labels = [*own, *(label for label in theirs if label not in own)]
+    labels = [*own, *(label for label in target.labels if label not in own)]
     proof, ours = evidence.check(candidate.folder, candidate.dataset, candidate.manifest, labels, settings.evaluate)
     if ours is None:
         return Judged([proof], None, None)
     answered = None
     if incumbent:
-        same = baseline.same_behaviour(candidate.lock, incumbent.lock)
-        answered = answers(incumbent, candidate.dataset, candidate.examples, labels, settings.evaluate.behaviour, same)
-    found = [proof, *_classes(own, theirs, gate.removed_classes)]
-    found += _judge_quality(candidate, ours, answered, settings)
-    found += golden.judge(golden.load(), candidate.examples, ours)
+        watched = settings.evaluate.behaviour
+        answered = answers(incumbent, candidate.dataset, candidate.examples, labels, watched, candidate.lock)
+    found = [
+        proof,
+        _classes(own, target.labels, gate.removed_classes),
+        *_judge_quality(candidate, ours, answered, settings),
+    ]
+    found += golden.judge(golden.load(), target.golden, candidate.examples, ours)
     found.append(budgets.size(candidate.folder, incumbent.folder if incumbent else None, gate.size))
     contenders = [_contender(candidate.folder, candidate.manifest)]
     if incumbent:
@@ -58,16 +71,13 @@ def _contender(folder: Path, described: Manifest) -> budgets.Contender:
     return folder, np.full((1, *described.input_shape), 128, np.uint8)
 
 
-def _classes(own: list[str], theirs: list[str], removable: list[str]) -> Iterator[Finding]:
+def _classes(own: list[str], theirs: list[str], removable: list[str]) -> Finding:
     gone = [label for label in theirs if label not in own and label not in removable]
-    if gone:
-        names = ", ".join(map(repr, gone[:10]))
-        reason = (
-            f"classes that the incumbent knows are gone: {names}: name them in gate.removed_classes if they should be"
-        )
-        yield Finding(rule="classes", verdict=Verdict.FAIL, reason=reason)
-    else:
-        yield Finding(rule="classes", verdict=Verdict.PASS, reason=f"{len(own)} classes, none is gone")
+    if not gone:
+        return Finding(rule="classes", verdict=Verdict.PASS, reason=f"{len(own)} classes, none is gone")
+    names = ", ".join(map(repr, gone[:10])) + (f" and {len(gone) - 10} more" if len(gone) > 10 else "")
+    reason = f"the incumbent also knows {names}: name in gate.removed_classes what may go"
+    return Finding(rule="classes", verdict=Verdict.FAIL, reason=reason)
 
 
 def _judge_quality(
@@ -76,7 +86,7 @@ def _judge_quality(
     kept = ~answered.seen if answered else np.ones(len(ours.targets), np.bool_)
     if not kept.any():
         reason = "every test example is in the incumbent's training set: add test examples that it has not seen"
-        yield Finding(rule="test set", verdict=Verdict.INCONCLUSIVE, reason=reason)
+        yield Finding(rule="test set", verdict=Verdict.FAIL, reason=reason)
     pair = quality.Pair(ours, answered.outcomes if answered else None, kept)
     held = pq.read_table(candidate.folder / BEHAVIOUR)
     theirs = answered.behaviour if answered else None

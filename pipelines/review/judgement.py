@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from pipelines.params import Params
-from pipelines.review import baseline, changes, exposure, gate
+from pipelines.review import baseline, changes, exposure, gate, golden, limits, repository
 from pipelines.review.baseline import Incumbent, NoIncumbentError
 from pipelines.review.candidate import Candidate, is_same_model
+from pipelines.review.comparison import overall
 from pipelines.review.gate import Judged
-from pipelines.review.verdict import Finding, Flip, Review, Verdict, worst
+from pipelines.review.verdict import Finding, Flip, Review, Verdict
 from pipelines.training import split
 
 MOST_FLIPS = 500
@@ -44,39 +46,49 @@ def flips(candidate: Candidate, judged: Judged) -> tuple[list[Flip], tuple[int, 
     return found, (fixed, len(turned) - fixed)
 
 
-def review(
-    name: str, base: str, candidate: Candidate, settings: Params, work: Path
-) -> tuple[Review, Judged, Incumbent | None]:
+@dataclass(frozen=True)
+class Result:
+    """A review, and the models for pictures of it."""
+
+    review: Review
+    judged: Judged
+    incumbent: Incumbent | None
+    """None when there is none to compare with, or it is the candidate."""
+
+
+def review(name: str, base: str, candidate: Candidate, settings: Params, work: Path) -> Result:
     """Judge the candidate against the model at a revision; files of the incumbent go to the folder `work`.
 
     Raises PipelineError when it cannot be judged.
     """
     notes: list[str] = []
-    same = False
-    incumbent = None
+    same, found, target = False, None, gate.NO_TARGET
     try:
-        incumbent = baseline.find(base, work)
-        same = is_same_model(candidate, incumbent)
-        if not same:
-            baseline.require_common_class(incumbent, candidate.manifest.labels)
+        found = baseline.find(base, work)
     except NoIncumbentError as error:
-        incumbent = None
         notes.append(f"No incumbent: {error}. Only floors and ceilings were judged.")
-    judged = gate.judge(candidate, None if same else incumbent, settings)
+    if found:
+        settings, note = limits.in_force(found, settings)
+        notes += note
+        same = is_same_model(candidate, found)
+        labels = candidate.manifest.labels if same else found.manifest.labels
+        target = gate.Target(labels, golden.at(found.commit))
+        if not set(labels) & set(candidate.manifest.labels):
+            notes.append(f"The model at {base} knows none of the classes: only floors and ceilings were judged.")
+    comparable = found is not None and not same and bool(set(target.labels) & set(candidate.manifest.labels))
+    judged = gate.judge(candidate, found if comparable else None, target, settings)
     findings = [_as_the_same(finding) for finding in judged.findings] if same else judged.findings
-    verdict = worst(finding.verdict for finding in findings)
-    if judged.answers:
-        notes += judged.answers.notes
+    verdict = overall(findings, settings.gate)
     turned, counts = flips(candidate, judged)
-    changed = changes.describe(incumbent, candidate.dataset.schema) if incumbent and not same else {}
     made = Review(
         name=name,
         verdict=verdict,
         may_merge=verdict in {Verdict.PASS, Verdict.NO_INCUMBENT}
         or (verdict is Verdict.INCONCLUSIVE and settings.gate.inconclusive == "allow"),
         summary=_summary(verdict, findings, same=same),
+        commit=repository.commit("HEAD"),
         base=base,
-        base_commit=incumbent.commit if incumbent else None,
+        base_commit=found.commit if found else None,
         confidence=settings.gate.confidence,
         examples=len(candidate.examples),
         findings=findings,
@@ -88,10 +100,10 @@ def review(
             settings.gate.confidence,
             settings.gate.fresh_test_data,
         ),
-        changes=changed,
-        notes=notes,
+        changes=changes.describe(found, candidate, same=same) if found else None,
+        notes=[*notes, *(judged.answers.notes if judged.answers else [])],
     )
-    return made, judged, incumbent
+    return Result(made, judged, found if comparable else None)
 
 
 def _as_the_same(finding: Finding) -> Finding:
@@ -107,7 +119,7 @@ def _summary(verdict: Verdict, findings: list[Finding], *, same: bool) -> str:
         case Verdict.FAIL:
             return f"Fails on {names}."
         case Verdict.INCONCLUSIVE:
-            return f"Too few test examples to tell: {names}."
+            return f"It cannot be told yet: {names}."
         case Verdict.NO_INCUMBENT:
             return "Every floor and ceiling holds; there is no incumbent to compare with."
         case _:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pipelines.command import PipelineError
 from pipelines.training.dataset import ANSWERS
 from pipelines.training.metrics import Probabilities, Targets, losses, normalize
 
@@ -90,9 +91,15 @@ def join(parts: list[Outcomes]) -> Outcomes:
 
 
 def examples(path: Path) -> pa.Table:
-    """Return the id, label and extra columns of a model's predictions."""
-    schema = pq.read_schema(path)
-    return pq.read_table(path, columns=[name for name in schema.names if name not in ANSWERS])
+    """Return the id, label and extra columns of a model's predictions. Raises PipelineError for a damaged file."""
+    try:
+        names = [name for name in pq.read_schema(path).names if name not in ANSWERS]
+        table = pq.read_table(path, columns=names)
+    except pa.ArrowInvalid as error:
+        raise PipelineError(f"{path} is damaged, run `make repro`: {error}") from error
+    if missing := {"id", "label"} - set(names):
+        raise PipelineError(f"{path} has no column {min(missing)}: run `make repro`")
+    return table
 
 
 def _matrix(column: pa.Array, classes: int) -> Probabilities:

@@ -66,13 +66,19 @@ def holm(p_values: list[float]) -> list[float]:
     return adjusted.tolist()
 
 
-def needed(difference: Difference, margin: float, confidence: float, power: float) -> int:
-    """Return the examples that would decide, if the difference stays what it is.
+def needed(difference: Difference, margin: float, confidence: float, power: float, comparisons: int) -> int:
+    """Return about how many examples would decide, if the difference stays what it is; always more than there are.
 
-    Either way counts: a gain above -margin shown to be so, or a loss shown to be one. The standard error of the
-    interval shrinks with the root of the number of examples, as in any sample size for a z-test.
+    Either way counts: a loss within the margin shown to be so, or a loss shown to be one among all comparisons
+    (Bonferroni, Holm's first step). The standard error of the interval shrinks with the root of the number of
+    examples, as in any sample size for a z-test.
     """
-    critical = norm.isf(1 - confidence)
-    error = (difference.gain - difference.low) / critical
-    distance = max(difference.gain + margin, -difference.gain)
-    return math.ceil(difference.examples * ((critical + norm.isf(1 - power)) * error / distance) ** 2)
+    error = (difference.gain - difference.low) / norm.isf(1 - confidence)
+    arms = (
+        (difference.gain + margin, norm.isf(1 - confidence)),
+        (-difference.gain, norm.isf((1 - confidence) / comparisons)),
+    )
+    factors = [
+        ((critical + norm.isf(1 - power)) * error / distance) ** 2 for distance, critical in arms if distance > 0
+    ]
+    return max(math.ceil(difference.examples * min(factors)), difference.examples + 1)

@@ -72,7 +72,7 @@ def metrics(pair: Pair, classes: int, bins: int, gate: Gate) -> Iterator[Compari
         name: limits for name in resampling.METRICS if (limits := getattr(gate.metrics, name)) is not None
     }
     values = {name: resampling.value(name, ours, classes, bins) for name in chosen}
-    if theirs is None or not kept.any():
+    if theirs is None or kept.sum() < 2:
         yield from (Comparison(name, "", chosen[name], values[name], len(kept)) for name in chosen)
         return
     ours, theirs = ours.take(kept), theirs.take(kept)
@@ -98,39 +98,38 @@ def quantization(candidate: Outcomes, gate: Gate) -> tuple[Finding, Comparison]:
     limits = AtLeast(floor=gate.metrics.accuracy.floor, margin=gate.quantization.margin)
     everything = np.ones(len(candidate.targets), np.bool_)
     return agrees, compare_shares(
-        "quantization", "accuracy", limits, candidate.correct, candidate.float_correct, everything, gate.confidence
+        "quantization",
+        "accuracy, of float32",
+        limits,
+        candidate.correct,
+        candidate.float_correct,
+        everything,
+        gate.confidence,
     )
 
 
 def slices(pair: Pair, examples: pa.Table, gate: Gate) -> Iterator[Finding | Comparison]:
     """Compare each class and each value of an extra column; those with too few examples are only reported."""
     least = gate.slices.min_examples
-    theirs = None if pair.incumbent is None else pair.incumbent.correct
     columns = {"label": np.array(examples.column("label").to_pylist()), **groups(examples)}
     for column, values in columns.items():
         for value in np.unique(values).tolist():
-            members = values == value
-            comparison = compare_shares(
-                "slices",
-                f"{column} {value}",
-                gate.slices,
-                pair.candidate.correct[members],
-                None if theirs is None else theirs[members],
-                pair.kept[members],
-                gate.confidence,
-            )
-            if comparison.examples >= least:
-                yield comparison
-                continue
-            yield Finding(
-                rule="slices",
-                subject=comparison.subject,
-                verdict=Verdict.NOT_JUDGED,
-                reason=f"{comparison.examples} examples; {least} are needed to judge",
-                value=comparison.value,
-                incumbent=comparison.incumbent,
-                examples=comparison.examples,
-            )
+            members, subject = values == value, f"{column} {value}"
+            ours, kept = pair.candidate.correct[members], pair.kept[members]
+            theirs = None if pair.incumbent is None else pair.incumbent.correct[members]
+            if len(ours) < least:
+                yield Finding(
+                    rule="slices",
+                    subject=subject,
+                    verdict=Verdict.NOT_JUDGED,
+                    reason=f"{len(ours)} examples; {least} are needed to judge",
+                    value=float(ours.mean()),
+                    incumbent=None if theirs is None else float(theirs.mean()),
+                    examples=len(ours),
+                )
+            else:
+                comparable = theirs if kept.sum() >= least else None
+                yield compare_shares("slices", subject, gate.slices, ours, comparable, kept, gate.confidence)
 
 
 def behaviour(ours: pa.Table, theirs: pa.Table | None, seen: set[str], gate: Gate) -> Iterator[Comparison]:

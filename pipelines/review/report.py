@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pipelines.review.chart import slices_chart
 from pipelines.review.markdown import code, fold, plain, table
-from pipelines.review.verdict import BUDGETS, SEVERITY, Finding, Review, Verdict, worst, worst_first
+from pipelines.review.verdict import BUDGETS, SEVERITY, Changes, Finding, Review, Verdict, worst, worst_first
 
 MARKS = {
     Verdict.PASS: "\N{WHITE HEAVY CHECK MARK}",
@@ -38,10 +36,11 @@ def _head(review: Review) -> list[str]:
     against = f"against {code(review.base)}" if review.base_commit else "without an incumbent"
     if review.base_commit and not review.base_commit.startswith(review.base):
         against += f" ({review.base_commit[:10]})"
+    of = f" of commit {review.commit[:10]}" if review.commit else ""
     return [
         f"## {MARKS[review.verdict]} Model review of {code(review.name)}: {review.verdict}",
         f"**{plain(review.summary)}** The merge {'may go ahead' if review.may_merge else 'is blocked'}.",
-        f"Judged {against} on {review.examples:,} test examples, at {review.confidence:.0%} confidence on either side.",
+        f"The model{of} {against}, on {review.examples:,} test examples at {review.confidence:.0%} confidence.",
         *(f"> {plain(note)}" for note in review.notes),
         table(
             ("", "rule", "incumbent", "candidate", "change", "limit"),
@@ -108,18 +107,20 @@ def _ratio(_: Finding, value: float) -> str:
     return f"{value:.2f}x"
 
 
-def _changes(changes: dict[str, Any]) -> list[str]:
-    if not changes:
+def _changes(changes: Changes | None) -> list[str]:
+    if changes is None:
         return []
-    params = [f"{code(name)} {code(str(old))} to {code(str(new))}" for name, (old, new) in changes["params"].items()]
+    params = [f"{code(name)} {code(str(old))} to {code(str(new))}" for name, (old, new) in changes.params.items()]
+    # What the model is judged by comes first: nobody should overlook that.
+    params.sort(key=lambda text: not text.startswith(("`gate.", "`evaluate.")))
     parts = []
     if params:
         more = f" and {len(params) - MOST_PARAMS} more" if len(params) > MOST_PARAMS else ""
         parts.append(f"parameters {', '.join(params[:MOST_PARAMS])}{more}")
-    if changes["data"]:
-        parts.append("data " + ", ".join(f"{part} {old:,} to {new:,}" for part, (old, new) in changes["data"].items()))
-    if files := len(changes["files"]) + changes["more_files"]:
-        parts.append(f"{files} file{'s' if files > 1 else ''} of the repository")
+    if changes.data:
+        parts.append("data " + ", ".join(f"{part} {old:,} to {new:,}" for part, (old, new) in changes.data.items()))
+    if files := len(changes.files):
+        parts.append(f"{files:,} file{'s' if files > 1 else ''} of the repository")
     return [f"**What changed:** {'; '.join(parts) or 'nothing that Git knows of'}."]
 
 
@@ -160,8 +161,8 @@ def _sections(review: Review) -> list[str]:
     if chart := slices_chart(review):
         found.append(fold("Accuracy by class", chart))
     found.append(fold(f"Every finding: {len(review.findings)}", _findings(worst_first(review.findings)[:MOST_ROWS])))
-    if review.changes and review.changes["files"]:
-        names = "\n".join(f"- {plain(name)}" for name in review.changes["files"])
+    if review.changes and review.changes.files:
+        names = "\n".join(f"- {plain(name)}" for name in review.changes.files[:MOST_ROWS])
         found.append(fold("Changed files", names))
     return found
 

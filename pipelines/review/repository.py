@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -21,7 +22,12 @@ def git(*arguments: str) -> str:
 def commit(revision: str) -> str | None:
     """Return the full hash of a revision, or None when there is no such commit."""
     result = _call("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
-    return result.stdout.decode().strip() if result.returncode == 0 else None
+    return result.stdout.decode().strip() if revision and result.returncode == 0 else None
+
+
+def commits() -> int:
+    """Return how many commits there are in all branches."""
+    return len(git("rev-list", "--all", "HEAD").split()) if commit("HEAD") else 0
 
 
 def content(revision: str, path: str) -> bytes | None:
@@ -31,22 +37,36 @@ def content(revision: str, path: str) -> bytes | None:
 
 
 def document(revision: str, path: str) -> dict[str, Any] | None:
-    """Return a YAML or JSON file of the project at a revision, or None when it is not there or no mapping."""
+    """Return a YAML file of the project at a revision, or None when it is not there or no mapping."""
     data = content(revision, path)
     try:
         loaded = yaml.load(data, yaml.CSafeLoader) if data is not None else None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise PipelineError(f"{path} at {revision} is not YAML: {error}") from error
     return loaded if isinstance(loaded, dict) else None
+
+
+def files(revision: str, name: str) -> list[str]:
+    """Return the paths, from the root of the repository, of all files of a name at a revision."""
+    paths = git("ls-tree", "-r", "-z", "--full-tree", "--name-only", revision).split("\0")
+    return [path for path in paths if Path(path).name == name]
+
+
+def root() -> Path:
+    return Path(git("rev-parse", "--show-toplevel").rstrip("\n"))
+
+
+def folder() -> str:
+    """Return the project's folder in the repository, with a slash at its end; empty when it is the root."""
+    return git("rev-parse", "--show-prefix").rstrip("\n")
 
 
 def is_shallow() -> bool:
     return git("rev-parse", "--is-shallow-repository").strip() == "true"
 
 
-def has_parent() -> bool:
-    return commit("HEAD^") is not None
-
-
 def _call(*arguments: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(["git", *arguments], capture_output=True, check=False)  # noqa: S603, S607 (Git of the PATH)
+    try:
+        return subprocess.run(["git", *arguments], capture_output=True, check=False)  # noqa: S603, S607 (of the PATH)
+    except FileNotFoundError:
+        raise PipelineError("git is not installed: a review compares with another revision") from None

@@ -95,22 +95,26 @@ def differences(  # noqa: PLR0913, PLR0917 (what a comparison is of)
     if not names:
         return {}
     everyone = np.arange(examples)
-    result = bootstrap(
-        (everyone,),
-        gains,
-        n_resamples=RESAMPLES,
-        batch=TOGETHER,
-        vectorized=True,
-        confidence_level=2 * confidence - 1,  # so that each end is at the confidence
-        method="percentile",
-        rng=0,
-    )
-    interval = result.confidence_interval
-    rows = zip(
-        names, gains(everyone), *map(np.asarray, (interval.low, interval.high, result.standard_error)), strict=True
-    )
+    # Each end is at the confidence.
+    level = 2 * confidence - 1
+    options: Any = {"vectorized": True, "confidence_level": level, "rng": 0, "batch": TOGETHER}
+    percentile = bootstrap((everyone,), gains, n_resamples=RESAMPLES, method="percentile", **options)
+    basic = bootstrap((everyone,), gains, n_resamples=0, method="basic", bootstrap_result=percentile, **options)
     return {
-        name: Difference(gain, low, high, float(norm.cdf(gain / error)) if error else 1.0, examples)
-        for name, *numbers in rows
-        for gain, low, high, error in [map(float, numbers)]
+        name: _difference(gain, error, [*ends], examples)
+        for name, gain, error, *ends in zip(
+            names,
+            gains(everyone).tolist(),
+            np.asarray(percentile.standard_error).tolist(),
+            *(np.asarray(end).tolist() for found in (percentile, basic) for end in found.confidence_interval),
+            strict=True,
+        )
     }
+
+
+def _difference(gain: float, error: float, ends: list[float], examples: int) -> Difference:
+    # Where resamples are lopsided one kind of interval is too short on one side and the other on the other.
+    low, high = min(ends), max(ends)
+    if error:
+        return Difference(gain, low, high, float(norm.cdf(gain / error)), examples)
+    return Difference(gain, low, high, 1.0 if gain >= 0 else 0.0, examples)

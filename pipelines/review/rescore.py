@@ -18,6 +18,7 @@ from pipelines import params
 from pipelines.dvc import DATA
 from pipelines.review import outcomes
 from pipelines.review.baseline import Incumbent
+from pipelines.review.lock import Lock
 from pipelines.review.outcomes import Outcomes
 from pipelines.training import behaviour, shards, split
 from pipelines.training.dataset import BEHAVIOUR, EXAMPLES, PREDICTIONS, Dataset
@@ -39,30 +40,35 @@ def answers(  # noqa: PLR0913, PLR0917 (both models and what they are asked)
     examples: pa.Table,
     labels: list[str],
     settings: params.Behaviour,
-    same_behaviour: bool,  # noqa: FBT001 (a fact, not an option)
+    ours: Lock,
     data: Path = DATA,
 ) -> Answers:
     """Return what the incumbent answers to the candidate's test examples.
 
-    examples: their ids and labels; labels: of both models. Raises PipelineError when files of the incumbent cannot be
-    had, or when images that it must be run on are not in data/.
+    examples: their ids and labels; labels: of both models; ours: the candidate's lock. Raises PipelineError when files
+    of the incumbent cannot be had, or when images that it must be run on are not in data/.
     """
     own = incumbent.manifest.labels
-    saved = outcomes.examples(incumbent.fetch(PREDICTIONS))
-    if all(saved.column(name).equals(examples.column(name)) for name in ("id", "label")):
+    saved = outcomes.examples(incumbent.fetch(PREDICTIONS)) if incumbent.has(PREDICTIONS) else None
+    if saved is not None and all(saved.column(name).equals(examples.column(name)) for name in ("id", "label")):
         found = outcomes.read(incumbent.fetch(PREDICTIONS), own, labels)
         seen, notes = np.zeros(len(examples), np.bool_), []
     else:
         found = _run(incumbent, dataset, examples, labels, data)
         seen = _seen(incumbent, examples)
-        notes = ["The test set changed since, so the incumbent was run on this one."]
+        notes = ["The incumbent has no answers to this test set, so it was run on it."]
+        if saved is not None and (
+            gone := len(set(saved.column("id").to_pylist()) - set(examples.column("id").to_pylist()))
+        ):
+            notes.append(f"{gone:,} of the incumbent's {len(saved):,} test examples are no longer in the test set.")
         if seen.any():
             notes.append(
                 f"{seen.sum():,} of {len(seen):,} test examples are in the incumbent's training set; it is not "
                 "compared on them."
             )
     held = None
-    if same_behaviour and not notes and incumbent.has(BEHAVIOUR):
+    same_tests = ours.behaviour() is not None and ours.behaviour() == incumbent.lock.behaviour()
+    if same_tests and not notes and incumbent.has(BEHAVIOUR):
         held = pq.read_table(incumbent.fetch(BEHAVIOUR))
     elif incumbent.manifest.input_shape == dataset.schema.input_shape:
         held = behaviour.observe(_aligned(incumbent, labels), dataset, behaviour.part(dataset, settings), settings)

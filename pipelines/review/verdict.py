@@ -79,11 +79,22 @@ class Exposure(msgspec.Struct, frozen=True, kw_only=True):
     """False in a shallow clone, which sees only part of the history."""
 
 
+class Changes(msgspec.Struct, frozen=True, kw_only=True):
+    """Since the incumbent's commit: values and numbers of examples before and after."""
+
+    params: dict[str, tuple[Any, Any]]
+    data: dict[str, tuple[int, int]]
+    """By split; empty when all examples are the same."""
+    files: list[str]
+
+
 class Review(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     verdict: Verdict
     may_merge: bool
     summary: str
+    commit: str | None
+    """What the working tree was made from."""
     base: str
     base_commit: str | None
     confidence: float
@@ -93,7 +104,8 @@ class Review(msgspec.Struct, frozen=True, kw_only=True):
     flipped: tuple[int, int]
     """Examples that the candidate fixed and broke, all of them."""
     exposure: Exposure
-    changes: dict[str, Any]
+    changes: Changes | None
+    """None without a revision to compare with."""
     notes: list[str]
 
     def rules(self) -> dict[str, list[Finding]]:

@@ -86,8 +86,8 @@ def describe(columns: pa.Table, decoded: Decoded, settings: params.Prepare) -> t
         duplicates=len(ids) - len(first),
         label_conflicts=ids[targets != targets[first][group]].tolist(),
         moved=int(np.sum(proposed != splits)),
-        data_sha256=_hash(settings.shape, ids.tolist(), labels, splits.tolist()),
-        test_sha256=_hash(settings.shape, ids[test].tolist(), [labels[position] for position in test]),
+        data_sha256=fingerprint(settings.shape, ids.tolist(), labels, splits.tolist()),
+        test_sha256=fingerprint(settings.shape, ids[test].tolist(), [labels[position] for position in test]),
     )
     own = {"id": ids, "label": labels, "split": splits}
     rest = {name: columns.column(name) for name in columns.column_names if name not in own}
@@ -101,7 +101,8 @@ def _stated_splits(columns: pa.Table) -> split.Names:
     return np.array([split.NAMES.get(name.lower(), "") for name in stated])
 
 
-def _hash(shape: Shape, *columns: list[str]) -> str:
+def fingerprint(shape: Shape, *columns: list[str]) -> str:
+    """Return the hash of examples, as columns of text, at the shape that a network sees them in."""
     digest = hashlib.sha256(repr(shape).encode())
     for column in columns:
         digest.update("\0".join(column).encode() + b"\0\0")

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import Project, git
@@ -77,16 +81,34 @@ def test_from_the_first_commit_to_a_blocked_change(judged: Project) -> None:
 def test_what_cannot_be_judged_is_said(judged: Project) -> None:
     """An unknown revision, a shallow clone, stale artifacts and a lost model are errors, never a pass."""
     git(judged.path, "commit", "--quiet", "--allow-empty", "--message", "Second")
-    assert "no-such is no revision here: `git fetch origin main`" in review(judged, "--base", "no-such", expect=1)
-    assert "the branch is new" in review(judged, "--base", "0" * 40)
+    for base in ("no-such", "", "0" * 40, "-x"):
+        assert "is no revision here: `git fetch origin main`" in review(judged, f"--base={base}", expect=1)
+    lock = (judged.path / "dvc.lock").read_text()
+    for broken in ("[]\n", "stages: null\n", "stages: {a: null}\n", "{"):
+        commit(judged, "broken", "dvc.lock", broken)
+        (judged.path / "dvc.lock").write_text(lock)
+        assert "dvc.lock at broken cannot be read" in review(judged, "--base", "broken", expect=1)
+    commit(judged, "untrained", "dvc.lock", "stages: {}\n")
+    (judged.path / "dvc.lock").write_text(lock)
+    assert "dvc.lock at untrained records no model.tflite" in review(judged, "--base", "untrained", expect=1)
+    git(judged.path, "reset", "--quiet", "--hard", "main")
+
+    judged.run("dvc", "freeze", "train")
+    assert "dvc.yaml freezes train" in review(judged, "--base", "main", expect=1)
+    git(judged.path, "checkout", "--quiet", "dvc.yaml")
+    judged.edit("data.dvc", "md5: ", "md5: 0")
+    (judged.path / "data").rename(judged.path.parent / "data")
+    assert "(prepare): run `make repro`" in review(judged, "--base", "main", expect=1)
+    (judged.path.parent / "data").rename(judged.path / "data")
+    git(judged.path, "checkout", "--quiet", "data.dvc")
 
     judged.edit("params.yaml", "seed: 1", "seed: 2")
-    assert "run `make repro`" in review(judged, "--base", "main", expect=1)
+    assert "(train): run `make repro`" in review(judged, "--base", "main", expect=1)
     judged.run("make", "repro")
     reports = {path: path.read_bytes() for path in (judged.path / "reports").iterdir()}
     lost = next(
         line.split(": ")[1]
-        for line in git(judged.path, "show", "HEAD:dvc.lock").split("path: artifacts/model.tflite\n")[1].splitlines()
+        for line in git(judged.path, "show", "main:dvc.lock").split("path: artifacts/model.tflite\n")[1].splitlines()
         if "md5: " in line
     )
     (judged.path / ".dvc" / "cache" / "files" / "md5" / lost[:2] / lost[2:]).unlink()
@@ -99,16 +121,59 @@ def test_what_cannot_be_judged_is_said(judged: Project) -> None:
     assert "shallow clone: `git fetch --unshallow`" in review(judged, "--base", "origin/main", expect=1)
 
 
-def test_a_change_of_test_set_and_shape(judged: Project) -> None:
-    """With more test data and larger images the incumbent is run again on the originals, and the report says so."""
-    judged.edit("params.yaml", "height: 12", "height: 14")
-    judged.edit("params.yaml", "test: 0.25", "test: 0.3")
-    judged.run("make", "repro")
-    process = judged.start("python", "-m", "pipelines.review", "--base", "main")
+def commit(project: Project, branch: str, name: str, content: str) -> None:
+    """Put a file's content on a branch from main, and come back to where it was."""
+    git(project.path, "switch", "--quiet", "--force-create", branch, "main")
+    (project.path / name).write_text(content)
+    git(project.path, "commit", "--quiet", "--all", "--message", branch)
+    git(project.path, "switch", "--quiet", "--detach", "main")
+
+
+def test_a_change_is_judged_by_the_limits_it_found(judged: Project) -> None:
+    """Looser limits and fewer golden examples take effect after the merge, not for the change that brings them."""
+    table = pq.read_table(judged.path / "artifacts" / "predictions.parquet")
+    answers = np.stack(table["quantized"].to_numpy(zero_copy_only=False)).argmax(axis=1)
+    wrong = next(row for row, label in enumerate(table["label"].to_pylist()) if str(answers[row]) != label)
+    example = {"id": table["id"][wrong].as_py(), "label": table["label"][wrong].as_py(), "why": "clear"}
+    (judged.path / "golden.yaml").write_text(json.dumps([example]))
+    judged.edit("params.yaml", "accuracy: {floor: 0.1", "accuracy: {floor: 0.999")
+    git(judged.path, "commit", "--quiet", "--all", "--message", "Strict")
+    (judged.path / "golden.yaml").write_text("[]")
+    judged.edit("params.yaml", "accuracy: {floor: 0.999", "accuracy: {floor: 0.0")
+    output = review(judged, "--base", "main", expect=3)
+    assert "Limits in force are those of main" in output
+    assert "metrics.accuracy.floor 0.999 to 0.0" in " ".join(read(judged)["notes"])
+    failed = {finding["rule"] for finding in read(judged)["findings"] if finding["verdict"] == "fail"}
+    assert failed == {"accuracy", "golden"}
+    (judged.path / "golden.yaml").write_text("{}")
+    assert "golden.yaml: Expected `array`" in review(judged, "--base", "main", expect=1)
+
+
+def test_a_change_of_test_set_and_shape(judged: Project, tmp_path: Path) -> None:
+    """In a folder of a larger repository, with more test data and larger images, the incumbent is run on originals."""
+    mono = Project(tmp_path / "mono" / "digits")
+    mono.path.parent.mkdir()
+    judged.path.rename(mono.path)
+    shutil.rmtree(mono.path / ".git")
+    git(mono.path.parent, "init", "--quiet", "--initial-branch=main")
+    git(mono.path.parent, "add", "--all")
+    git(mono.path.parent, "commit", "--quiet", "--message", "One of several projects")
+    mono.edit("params.yaml", "height: 12", "height: 14")
+    mono.edit("params.yaml", "test: 0.25", "test: 0.3")
+    mono.run("make", "repro")
+    process = mono.start("python", "-m", "pipelines.review", "--base", "main")
     output, _ = process.communicate(timeout=300)
     assert process.returncode in {0, 3, 4}, output
-    assert "the incumbent was run on this one" in output
-    notes = " ".join(read(judged)["notes"])
+    found = read(mono)
+    assert found["name"] == "digits"
+    notes = " ".join(found["notes"])
+    assert "so it was run on it" in notes
     assert "are in the incumbent's training set" in notes
     assert "takes other images (12x12x1)" in notes
-    assert read(judged)["changes"]["data"]["test"][0] < read(judged)["changes"]["data"]["test"][1]
+    assert found["changes"]["data"]["test"][0] < found["changes"]["data"]["test"][1]
+    moved = Project(tmp_path / "mono" / "moved")
+    git(mono.path.parent, "mv", "digits", "moved")
+    for name in (".venv", ".tools", "artifacts", "data", ".dvc/cache"):
+        (mono.path / name).rename(moved.path / name)
+    git(mono.path.parent, "commit", "--quiet", "--all", "--message", "Moved")
+    assert "digits/dvc.lock of HEAD~1 is gone" in review(moved, "--base", "HEAD~1", expect=1)

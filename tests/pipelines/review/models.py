@@ -14,8 +14,9 @@ from model import manifest
 from model.manifest import FLOAT_MODEL, MODEL
 from pipelines import params
 from pipelines.review import gate, outcomes
-from pipelines.review.baseline import Incumbent
+from pipelines.review.baseline import HISTORY, Incumbent
 from pipelines.review.candidate import Candidate
+from pipelines.review.lock import File, Lock, Stage
 from pipelines.training.dataset import EXAMPLES, PREDICTIONS, Dataset
 from pipelines.training.evaluate import evaluate
 from pipelines.training.quantize import Convert, convert, quantize
@@ -85,14 +86,15 @@ def relabel(folder: Path, label: str, other: str, share: float) -> None:
 
 def candidate(folder: Path) -> Candidate:
     labels = manifest.load(folder)
-    return Candidate(folder, {}, Dataset(folder / "dataset"), labels, outcomes.examples(folder / PREDICTIONS))
+    return Candidate(folder, Lock(), Dataset(folder / "dataset"), labels, outcomes.examples(folder / PREDICTIONS))
 
 
 def incumbent(folder: Path) -> Incumbent:
     """All of its files are there: none is fetched."""
-    lock = {"stages": {"train": {"outs": [{"path": "artifacts/history.csv", "md5": "0"}]}}}
-    return Incumbent("main", "0" * 40, lock, folder)
+    made = [File(f"artifacts/{name}", "0") for name in (HISTORY, PREDICTIONS)]
+    return Incumbent("main", "0" * 40, Lock({"train": Stage(outs=made)}), folder)
 
 
 def judge(folder: Path, before: Path, settings: params.Params = SETTINGS) -> gate.Judged:
-    return gate.judge(candidate(folder), incumbent(before), settings)
+    target = gate.Target(manifest.load(before).labels, [])
+    return gate.judge(candidate(folder), incumbent(before), target, settings)

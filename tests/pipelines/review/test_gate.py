@@ -20,6 +20,7 @@ from pipelines.review.gate import Judged
 from pipelines.review.verdict import Verdict, worst
 from pipelines.training import quantize
 from pipelines.training.dataset import BEHAVIOUR, EXAMPLES, PREDICTIONS, Dataset
+from pipelines.training.schema import Schema, fingerprint
 from tests.conftest import DEMONSTRATION
 from tests.pipelines.review.models import SETTINGS, candidate, judge, reconvert, relabel, replace, retrain
 
@@ -57,6 +58,7 @@ def test_flipped_labels_of_one_class(before: Path, tmp_path: Path) -> None:
     folder = tmp_path / "artifacts"
     shutil.copytree(before / "dataset", folder / "dataset")
     relabel(folder, "3", "5", 0.6)
+    sign(folder / "dataset")
     judged = judge(retrain(before, folder), before)
     assert {"accuracy", "slices"} <= failed(judged)
     slices = {finding.subject: finding for finding in judged.findings if finding.rule == "slices"}
@@ -109,6 +111,7 @@ def test_a_class_removed_from_training(before: Path, tmp_path: Path) -> None:
         for label, split in zip(table["label"].to_pylist(), table["split"].to_pylist(), strict=True)
     ]
     pq.write_table(table.set_column(table.column_names.index("split"), "split", [splits]), path)
+    sign(folder / "dataset")
     judged = judge(retrain(before, folder), before)
     nines = next(finding for finding in judged.findings if finding.subject == "label 9")
     assert nines.verdict is Verdict.FAIL
@@ -125,6 +128,25 @@ def test_the_same_class_removed_from_test_data_too(before: Path, tmp_path: Path)
     assert verdicts(judge(folder, before, allowed))["classes"] is Verdict.PASS
 
 
+def test_every_class_renamed(before: Path) -> None:
+    """A model that knows none of the incumbent's classes has lost them all."""
+    judged = gate.judge(candidate(before), None, gate.Target(["cat", "dog"], []), SETTINGS)
+    assert failed(judged) == {"classes"}
+
+
+def sign(folder: Path, **changed: object) -> None:
+    """Make schema.json that of the examples beside it, as `prepare` would."""
+    path, table = folder / "schema.json", pq.read_table(folder / EXAMPLES)
+    schema = replace(msgspec.json.decode(path.read_bytes(), type=Schema), **changed)
+    rows = list(zip(*(table[name].to_pylist() for name in ("id", "label", "split")), strict=True))
+    test = [row for row in rows if row[2] == "test"]
+    hashes = {
+        "data_sha256": fingerprint(schema.input_shape, *map(list, zip(*rows, strict=True))),
+        "test_sha256": fingerprint(schema.input_shape, [row[0] for row in test], [row[1] for row in test]),
+    }
+    path.write_bytes(msgspec.json.encode(replace(schema, **hashes)))
+
+
 def without_class(source: Path, folder: Path, label: str) -> Path:
     """Return a model that was made without a class, as if its images had been deleted."""
     dataset = Dataset(source / "dataset")
@@ -133,8 +155,8 @@ def without_class(source: Path, folder: Path, label: str) -> Path:
     target.mkdir(parents=True)
     np.save(target / "images.npy", dataset.images[kept])
     pq.write_table(dataset.examples.filter(kept), target / EXAMPLES)
-    schema = replace(dataset.schema, labels=[name for name in dataset.schema.labels if name != label], test_sha256="x")
-    (target / "schema.json").write_bytes(msgspec.json.encode(schema))
+    shutil.copy(dataset.folder / "schema.json", target / "schema.json")
+    sign(target, labels=[name for name in dataset.schema.labels if name != label])
     return retrain(source, folder, replace(SETTINGS, train=replace(SETTINGS.train, epochs=2)))
 
 
@@ -198,14 +220,12 @@ def test_missing_files_are_named(before: Path, tmp_path: Path) -> None:
 
 def test_without_an_incumbent_floors_decide(before: Path) -> None:
     """A first model passes as such when its floors hold, and fails under them."""
-    found = verdicts(gate.judge(candidate(before), None, SETTINGS))
+    found = verdicts(gate.judge(candidate(before), None, gate.NO_TARGET, SETTINGS))
     assert found["accuracy"] is Verdict.NO_INCUMBENT
     assert worst(found.values()) is Verdict.NO_INCUMBENT
-    strict = msgspec.structs.replace(SETTINGS.gate.metrics, accuracy=replace(SETTINGS.gate.metrics.accuracy, floor=1.0))
-    found = verdicts(
-        gate.judge(candidate(before), None, replace(SETTINGS, gate=replace(SETTINGS.gate, metrics=strict)))
-    )
-    assert found["accuracy"] is Verdict.FAIL
+    accuracy = replace(SETTINGS.gate.metrics.accuracy, floor=1.0)
+    strict = replace(SETTINGS, gate=replace(SETTINGS.gate, metrics=replace(SETTINGS.gate.metrics, accuracy=accuracy)))
+    assert verdicts(gate.judge(candidate(before), None, gate.NO_TARGET, strict))["accuracy"] is Verdict.FAIL
 
 
 def test_latency_is_measured_in_turns(before: Path) -> None:

@@ -13,7 +13,7 @@ from selenium.webdriver.common.by import By
 
 from pipelines import params
 from pipelines.command import PipelineError
-from pipelines.review import gate, judgement, pictures
+from pipelines.review import judgement, pictures
 from pipelines.review.page import render
 from pipelines.training.dataset import Dataset
 from pipelines.training.evaluate import evaluate
@@ -83,7 +83,7 @@ def test_a_review_opens_with_its_verdict(  # noqa: PLR0913, PLR0917 (two models,
     monkeypatch.chdir(tmp_path)
     (tmp_path / "golden.yaml").write_text("[]")
     candidate, old = models.candidate(beginner), models.incumbent(before)
-    judged = gate.judge(candidate, old, models.SETTINGS)
+    judged = models.judge(beginner, before)
     flips, counts = judgement.flips(candidate, judged)
     review = msgspec.structs.replace(example([]), findings=judged.findings, flips=flips, flipped=counts)
     assert judged.answers

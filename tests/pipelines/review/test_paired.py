@@ -109,7 +109,7 @@ def test_holm_is_the_closed_test(p_values: list[float], level: float) -> None:
 def test_the_stated_number_of_examples_decides(gained: int, lost: int, margin: float) -> None:
     """With as many examples and the same shares of flips the candidate passes, or is shown to be worse."""
     found = compare(400 - gained - lost, gained, lost, 0)
-    count = max(needed(found, margin, 0.975, 0.8), 1)
+    count = max(needed(found, margin, 0.975, 0.8, 1), 1)
     factor = max(count / 400, 1)
     again = compare(round((400 - gained - lost) * factor), round(gained * factor), round(lost * factor), 0)
     assert again.low >= -margin or again.high < 0

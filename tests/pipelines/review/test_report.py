@@ -17,7 +17,7 @@ from pipelines.review import junit
 from pipelines.review.chart import slices_chart
 from pipelines.review.markdown import code, plain, table
 from pipelines.review.report import render
-from pipelines.review.verdict import Exposure, Finding, Flip, Review, Verdict
+from pipelines.review.verdict import Changes, Exposure, Finding, Flip, Review, Verdict
 
 HOSTILE = "<img src=x onerror=alert(1)> | `b` **x** @everyone #1 [a](http://x.example.com) $y$ ]]>"
 WHOLE = 1_000_000
@@ -99,7 +99,8 @@ def review(labels: list[str], **changed: object) -> Review:
         flips=flips,
         flipped=(0, len(flips)),
         exposure=Exposure(judged=12, budget=10, joint_confidence=0.4, complete=True),
-        changes={"params": {"train.seed": [1, 2]}, "data": {"train": [10, 12]}, "files": ["a_b.py"], "more_files": 0},
+        changes=Changes(params={"train.seed": (1, 2)}, data={"train": (10, 12)}, files=["a_b.py"]),
+        commit="b" * 40,
         notes=["The test set changed since."],
     )
     return msgspec.structs.replace(whole, **changed)

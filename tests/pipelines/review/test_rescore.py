@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,23 +11,25 @@ import pyarrow as pa
 from model.manifest import MODEL
 from model.predictor import Predictor
 from pipelines.review import outcomes, rescore
+from pipelines.review.lock import CODE_OF_BEHAVIOUR, File, Lock, Stage
 from pipelines.review.rescore import Answers
-from pipelines.training.dataset import PREDICTIONS, Dataset
+from pipelines.training.dataset import BEHAVIOUR, PREDICTIONS, Dataset
 from pipelines.training.prepare import prepare
-from tests.pipelines.review.models import SETTINGS, incumbent, replace
+from tests.pipelines.review import models
+from tests.pipelines.review.models import SETTINGS, incumbent
 
 LABELS = [str(digit) for digit in range(10)]
 
 
 def prepared(data: Path, folder: Path, **changed: object) -> Dataset:
-    prepare(data, folder, replace(SETTINGS.prepare, **changed))
+    prepare(data, folder, models.replace(SETTINGS.prepare, **changed))
     return Dataset(folder)
 
 
-def ask(before: Path, dataset: Dataset, data: Path, *, same_behaviour: bool = False) -> tuple[Answers, pa.Table]:
+def ask(before: Path, dataset: Dataset, data: Path) -> tuple[Answers, pa.Table]:
     examples = dataset.examples.take(dataset.indices("test"))
     settings = SETTINGS.evaluate.behaviour
-    return rescore.answers(incumbent(before), dataset, examples, LABELS, settings, same_behaviour, data), examples
+    return rescore.answers(incumbent(before), dataset, examples, LABELS, settings, Lock(), data), examples
 
 
 def test_the_same_test_set_takes_the_saved_answers(before: Path, digits: Path, tmp_path: Path) -> None:
@@ -68,13 +71,16 @@ def test_saved_behaviour_is_that_of_running_again(before: Path, digits: Path, tm
     """Reading what `evaluate` saved and observing anew give the same table."""
     dataset = prepared(digits, tmp_path / "dataset")
     anew, _ = ask(before, dataset, digits)
-    saved = replace_lock(before)
+    deps = [File(f"pipelines/training/{name}", "1") for name in CODE_OF_BEHAVIOUR]
+    evaluated = Stage(deps, [File(f"artifacts/{name}", "1") for name in (PREDICTIONS, BEHAVIOUR)], params("evaluate"))
+    lock = Lock({"evaluate": evaluated, "prepare": Stage(params=params("prepare"))})
+    assert lock.behaviour()
     examples = dataset.examples.take(dataset.indices("test"))
-    read = rescore.answers(saved, dataset, examples, LABELS, SETTINGS.evaluate.behaviour, True, digits)
+    saved = replace(incumbent(before), lock=lock)
+    read = rescore.answers(saved, dataset, examples, LABELS, SETTINGS.evaluate.behaviour, lock, digits)
     assert anew.behaviour is not None
     assert anew.behaviour.equals(read.behaviour)
 
 
-def replace_lock(folder: Path) -> rescore.Incumbent:
-    outs = [{"path": "artifacts/behaviour.parquet", "md5": "x"}]
-    return rescore.Incumbent("main", "0" * 40, {"stages": {"evaluate": {"outs": outs}}}, folder)
+def params(section: str) -> dict[str, dict[str, object]]:
+    return {"params.yaml": {section: {"behaviour": {"examples": 1}}}}

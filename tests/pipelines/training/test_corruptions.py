@@ -24,6 +24,13 @@ def test_shape_and_type_stay(name: str, severity: float) -> None:
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
+def test_an_image_is_changed_by_itself(name: str) -> None:
+    """What becomes of it does not depend on the images beside it."""
+    together = CORRUPTIONS[name](IMAGES, 0.7)
+    assert np.array_equal(together[1:2], CORRUPTIONS[name](IMAGES[1:2], 0.7))
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
 def test_severity_zero_changes_nothing(name: str) -> None:
     """Zero is the picture itself, and a real severity is not."""
     assert np.array_equal(CORRUPTIONS[name](IMAGES, 0), IMAGES)
