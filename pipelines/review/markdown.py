@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 SPECIAL = re.compile(r"([\\`*_{}\[\]#|~<>&:$])")
@@ -10,15 +11,22 @@ JOINER = "\N{WORD JOINER}"
 """Invisible; keeps @name, #1 and www. from becoming mentions, references and links."""
 
 
+def line(text: str) -> str:
+    """Return text on one line, without characters that turn the direction of what follows or cannot be seen."""
+    return " ".join(
+        "".join(" " if unicodedata.category(c) == "Cc" else c for c in text if unicodedata.category(c) != "Cf").split()
+    )
+
+
 def plain(text: str) -> str:
     """Return text that shows as it is, in a paragraph or in a table."""
-    flat = " ".join(text.split())
+    flat = line(text)
     return re.sub(r"([@#]|www)(?=[\w.])", rf"\1{JOINER}", SPECIAL.sub(r"\\\1", flat))
 
 
 def code(text: str) -> str:
     """Return a code span for a table: backticks within, pipes and line ends are kept from ending it."""
-    flat = " ".join(text.split()) or " "
+    flat = line(text) or " "
     fence = "`" * (max((len(run) for run in re.findall("`+", flat)), default=0) + 1)
     pad = " " if "`" in flat else ""
     return f"{fence}{pad}{flat}{pad}{fence}".replace("|", r"\|")

@@ -14,11 +14,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from model import manifest
 from pipelines.command import atomic, run
+from pipelines.review.markdown import line
 from pipelines.review.metrics import load
+from pipelines.review.report import exposure, numbers
 from pipelines.review.verdict import BUDGETS, Finding, Review, worst_first
 from pipelines.training.dataset import ARTIFACTS, Dataset
 
 PICTURES = {".svg": "image/svg+xml", ".png": "image/png"}
+MOST_CHARACTERS = 200
+"""Of a name that somebody gave."""
 SCALE = 3
 """Margins on either side of zero that the chart of changes shows."""
 
@@ -31,6 +35,7 @@ def render(folder: Path, review: Review | None = None, pictures: Path | None = N
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=select_autoescape(["j2"]), undefined=StrictUndefined
     )
+    environment.filters["line"] = lambda text: line(str(text))[:MOST_CHARACTERS]
     environment.filters["percent"] = lambda share: f"{share:.2%}"
     environment.filters["picture"] = lambda name: _embed(folder / "plots" / name)
     described = manifest.load(folder)
@@ -50,7 +55,8 @@ def render(folder: Path, review: Review | None = None, pictures: Path | None = N
         manifest=described,
         params=yaml.safe_dump(described.params, sort_keys=False),
         review=review,
-        changes=[(finding, span(finding)) for finding in worst_first(review.findings)] if review else [],
+        rows=[(row, span(row), numbers(row)) for row in worst_first(review.findings)] if review else [],
+        exposure=exposure(review) if review else [],
         theirs={path.stem: _embed(path) for path in drawn},
     )
 

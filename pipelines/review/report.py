@@ -48,7 +48,7 @@ def _head(review: Review) -> list[str]:
             right=(2, 3, 4, 5),
         ),
         *_changes(review.changes),
-        _exposure(review),
+        " ".join(plain(text) if number == 0 else f"**{plain(text)}**" for number, text in enumerate(exposure(review))),
     ]
 
 
@@ -124,16 +124,19 @@ def _changes(changes: Changes | None) -> list[str]:
     return [f"**What changed:** {'; '.join(parts) or 'nothing that Git knows of'}."]
 
 
-def _exposure(review: Review) -> str:
+def exposure(review: Review) -> list[str]:
+    """Return what to say of the test set's wear, and that new data is due when it is."""
     found = review.exposure
     seen = "" if found.complete else " at least, in this shallow clone,"
     text = (
         f"This test set has judged{seen} {found.judged} candidate{'s' if found.judged != 1 else ''} of the "
-        f"{found.budget} that it is good for; all verdicts hold together with {found.joint_confidence:.0%} confidence."
+        f"{found.budget} that it is good for: if none was made in the light of another's verdict, all hold together "
+        f"with {found.joint_confidence:.0%} confidence."
     )
+    said = [text]
     if found.judged > found.budget:
-        text += " **Fresh test data is due:** the model has been fitted to this one, verdict by verdict."
-    return text
+        said.append("Fresh test data is due: the model has been fitted to this one, verdict by verdict.")
+    return said
 
 
 def _sections(review: Review) -> list[str]:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pipelines.review import junit
 from pipelines.review.chart import slices_chart
-from pipelines.review.markdown import code, plain, table
+from pipelines.review.markdown import code, line, plain, table
 from pipelines.review.report import render
 from pipelines.review.verdict import Changes, Exposure, Finding, Flip, Review, Verdict
 
@@ -150,7 +150,7 @@ def test_escaped_text_shows_as_it_is(text: str) -> None:
     cells = (
         [ET.fromstring(cell) for cell in re.findall(r"<td>.*?</td>", rendered, re.DOTALL)] if printable(text) else []
     )
-    flat = " ".join(text.split())
+    flat = line(text)
     assert all("".join(cell.itertext()).replace("\N{WORD JOINER}", "").strip() == flat for cell in cells)
 
 
