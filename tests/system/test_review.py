@@ -104,7 +104,7 @@ def test_what_cannot_be_judged_is_said(judged: Project) -> None:
 
     judged.edit("params.yaml", "seed: 1", "seed: 2")
     assert "(train, quantize): run `make repro`" in review(judged, "--base", "main", expect=1)
-    judged.run("make", "repro")
+    judged.run("make", "report")
     reports = {path: path.read_bytes() for path in (judged.path / "reports").iterdir()}
     lost = next(
         line.split(": ")[1]
