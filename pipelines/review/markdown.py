@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-SPECIAL = re.compile(r"([\\`*_{}\[\]#|~<>&:$])")
+SPECIAL = re.compile(r"([\\`*_{}\[\]#|~<>&$]|:(?=\S))")
 JOINER = "\N{WORD JOINER}"
 """Invisible; keeps @name, #1 and www. from becoming mentions, references and links."""
 
