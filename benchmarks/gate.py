@@ -1,6 +1,6 @@
 """How often the gate is right: reviews simulated from networks that were really trained.
 
-python -m benchmarks.gate                  the table of docs/gate.md, in a quarter of an hour
+python -m benchmarks.gate                  the table of docs/gate.md, in ten minutes
 python -m benchmarks.gate --draws 100      a first look, after changing margins in params.yaml
 """
 
@@ -153,7 +153,7 @@ def table(results: dict[Scenario, dict[str, float]], draws: int) -> Iterator[str
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--draws", type=int, default=2000, help="simulated reviews of each row (default: %(default)s)")
+    parser.add_argument("--draws", type=int, default=1000, help="simulated reviews of each row (default: %(default)s)")
     parser.add_argument("--dry", action="store_true", help=f"print the table and leave {PAGE} as it is")
     options = parser.parse_args()
     settings = params.load()
