@@ -75,8 +75,7 @@ def _review(name: str, base: str) -> Review:
 
 def _name() -> str:
     """Return the project's folder in the repository, or the repository's name when it is the root of it."""
-    folder = repository.git("rev-parse", "--show-prefix").strip().rstrip("/")
-    return folder or Path(repository.git("rev-parse", "--show-toplevel").strip()).name
+    return repository.folder().rstrip("/") or repository.root().name
 
 
 def _write(review: Review, text: str) -> None:

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
 
-from pipelines.command import PipelineError
 from pipelines.review import repository
 from pipelines.review.verdict import Exposure
 
@@ -34,32 +32,10 @@ def count(test_sha256: str, candidate: bytes, confidence: float, least: float) -
     )
 
 
-def _versions() -> set[bytes]:
+def _versions() -> list[bytes]:
     """Return the content of every version of the metrics that any reference reaches."""
     log = repository.git("log", "--all", "--format=", "--raw", "--no-abbrev", "--no-renames", "--", METRICS)
-    blobs = {line.split()[3] for line in log.splitlines() if line.startswith(":")} - {"0" * 40}
-    if not blobs:
-        return set()
-    result = subprocess.run(
-        ["git", "cat-file", "--batch"],  # noqa: S607 (Git of the PATH)
-        input="\n".join(sorted(blobs)).encode(),
-        capture_output=True,
-        check=False,
-    )
-    if result.returncode:
-        raise PipelineError(f"git cat-file: {result.stderr.decode(errors='replace')}")
-    return set(_split(result.stdout))
-
-
-def _split(batch: bytes) -> list[bytes]:
-    """Take apart what `git cat-file --batch` prints: `<hash> blob <size>`, the content, a newline, and again."""
-    found = []
-    while batch:
-        header, _, rest = batch.partition(b"\n")
-        size = int(header.split()[-1])
-        found.append(rest[:size])
-        batch = rest[size + 1 :]
-    return found
+    return repository.blobs({line.split()[3] for line in log.splitlines() if line.startswith(":")} - {"0" * 40})
 
 
 def _scores(metrics: bytes, test_sha256: str) -> str | None:

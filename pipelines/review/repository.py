@@ -52,6 +52,20 @@ def files(revision: str, name: str) -> list[str]:
     return [path for path in paths if Path(path).name == name]
 
 
+def blobs(hashes: set[str]) -> list[bytes]:
+    """Return the contents of objects, all at once: histories are long."""
+    result = _call("cat-file", "--batch", given="\n".join(sorted(hashes)).encode())
+    if result.returncode:
+        raise PipelineError(f"git cat-file: {result.stderr.decode(errors='replace').strip()}")
+    found, rest = [], result.stdout
+    while rest:  # `<hash> blob <size>`, the content, a newline, and again
+        header, _, rest = rest.partition(b"\n")
+        size = int(header.split()[-1])
+        found.append(rest[:size])
+        rest = rest[size + 1 :]
+    return found
+
+
 def root() -> Path:
     return Path(git("rev-parse", "--show-toplevel").rstrip("\n"))
 
@@ -65,8 +79,9 @@ def is_shallow() -> bool:
     return git("rev-parse", "--is-shallow-repository").strip() == "true"
 
 
-def _call(*arguments: str) -> subprocess.CompletedProcess[bytes]:
+def _call(*arguments: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    command = ["git", *arguments]
     try:
-        return subprocess.run(["git", *arguments], capture_output=True, check=False)  # noqa: S603, S607 (of the PATH)
+        return subprocess.run(command, input=given, capture_output=True, check=False)  # noqa: S603 (of the PATH)
     except FileNotFoundError:
         raise PipelineError("git is not installed: a review compares with another revision") from None
