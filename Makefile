@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV # imports are twice as slow without
 
 # An interrupted run must not delete what Git tracks.
 .PRECIOUS: dvc.lock
-.PHONY: all help data repro report review test lint bench clean
+.PHONY: all help data repro report review serve test lint bench clean
 
 all: report ## Set up, train, quantize, evaluate and report (also: make)
 	@python -m pipelines.review.summary $(REPORT)
@@ -34,6 +34,9 @@ report: $(REPORT) ## Write reports/index.html
 
 review: report ## Judge against BASE=origin/main or another revision, report, comment on the merge request
 	@python -m pipelines.review --base "$$BASE" --name "$$NAME"
+
+serve: report ## Serve the newest model on http://127.0.0.1:8080
+	@exec python -m serving
 
 test: report ## Run every test
 	pytest

@@ -35,14 +35,14 @@ class InputError(ModelError):
     """The input cannot become pixels; the message says why and what would be right."""
 
 
-def decode(data: bytes) -> Image.Image:
+def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Return a PNG or JPEG as an upright image of mode L or RGB.
 
-    Raises InputError for anything else, and before decoding for more than MAX_PIXELS.
+    Raises InputError for anything else, and before decoding for too many pixels.
     """
     try:
         with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
-            _refuse_ambiguous(image, data)
+            _refuse_ambiguous(image, data, max_pixels)
             image.load()
             if image.format != "PNG" or _ORIENTATION & image.info.keys():
                 ImageOps.exif_transpose(image, in_place=True)
@@ -55,10 +55,10 @@ def decode(data: bytes) -> Image.Image:
         raise InputError(f"damaged image: {error}") from error
 
 
-def _refuse_ambiguous(image: Image.Image, data: bytes) -> None:
+def _refuse_ambiguous(image: Image.Image, data: bytes, max_pixels: int) -> None:
     width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise InputError(f"{width}x{height} pixels are more than {MAX_PIXELS:,}: scale the image down")
+    if width * height > max_pixels:
+        raise InputError(f"{width}x{height} pixels are more than {max_pixels:,}: scale the image down")
     # Pillow reads 16-bit RGB as RGB without a word, so the mode alone does not tell.
     if data.startswith(_PNG_SIGNATURE) and data[_PNG_BIT_DEPTH] > 8:
         raise InputError("16 bits a channel: convert the image to 8 bits first")
@@ -86,7 +86,7 @@ def to_pixels(image: Image.Image, shape: Shape) -> Pixels:
     return np.asarray(image).reshape(shape)
 
 
-def to_batch(images: Sequence[bytes] | NDArray[np.generic], shape: Shape) -> Pixels:
+def to_batch(images: Sequence[bytes] | NDArray[np.generic], shape: Shape, max_pixels: int = MAX_PIXELS) -> Pixels:
     """Return a uint8 batch [n, height, width, channels] from encoded images or from an array of pixels.
 
     An array has the shape [n, height, width, channels], or without channels when there is one. Raises InputError
@@ -97,7 +97,7 @@ def to_batch(images: Sequence[bytes] | NDArray[np.generic], shape: Shape) -> Pix
     batch = np.empty((len(images), *shape), np.uint8)
     for position, data in enumerate(images):
         try:
-            batch[position] = to_pixels(decode(data), shape)
+            batch[position] = to_pixels(decode(data, max_pixels), shape)
         except InputError as error:
             raise InputError(f"image {position}: {error}") from error
     return batch

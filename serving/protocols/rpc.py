@@ -1,0 +1,178 @@
+"""Open Inference Protocol v2 over gRPC, by grpc.aio in the worker's event loop; workers share the port."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+import grpc
+import grpc.aio
+import numpy as np
+
+from serving import tensors, tls
+from serving.app import FAILED, App
+from serving.config import Settings
+from serving.errors import Refused, ServingError
+from serving.protocols import open_inference
+from serving.protocols import open_inference_pb2 as pb
+from serving.telemetry import Record
+from serving.tensors import INPUT, OUTPUT
+
+SERVICE = "inference.GRPCInferenceService"
+OVERHEAD = 65536
+"""Bytes that a message may have beyond the largest body: names, shapes, parameters."""
+_CODES = {
+    400: grpc.StatusCode.INVALID_ARGUMENT,
+    401: grpc.StatusCode.UNAUTHENTICATED,
+    403: grpc.StatusCode.PERMISSION_DENIED,
+    404: grpc.StatusCode.NOT_FOUND,
+    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    503: grpc.StatusCode.UNAVAILABLE,
+    504: grpc.StatusCode.DEADLINE_EXCEEDED,
+}
+
+
+class _Method(NamedTuple):
+    """What answers a message with another and the release that gave it, and the scope that a client needs for it."""
+
+    answer: Callable[[App, Any], Awaitable[tuple[Any, str]]]
+    scope: str
+    request: Any
+    response: Any
+
+
+async def start(app: App, settings: Settings, port: int) -> grpc.aio.Server:
+    """Return a server that listens. Raises ServingError when it cannot."""
+    longest = settings.max_body + OVERHEAD
+    server = grpc.aio.server(
+        options=[
+            ("grpc.so_reuseport", 1),
+            ("grpc.max_receive_message_length", longest),
+            ("grpc.max_metadata_size", settings.max_header),
+            ("grpc.http2.max_ping_strikes", 2),
+        ],
+        maximum_concurrent_rpcs=settings.queue,
+    )
+    handlers = {name: _handler(app, name, method) for name, method in _METHODS.items()}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+    address = f"[{settings.host}]:{port}" if ":" in settings.host else f"{settings.host}:{port}"
+    try:
+        if settings.tls_certificate:
+            key, chain, ca = tls.grpc_files(settings)
+            credentials = grpc.ssl_server_credentials([(key, chain)], ca, require_client_auth=ca is not None)
+            server.add_secure_port(address, credentials)
+        else:
+            server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise ServingError(f"SLIPWAY_GRPC_PORT={port}: {error}") from error
+    await server.start()
+    return server
+
+
+def _handler(app: App, name: str, method: _Method) -> Any:  # noqa: ANN401 (grpc has no types)
+    endpoint = f"grpc.{name}"
+
+    async def answer(asked: Any, context: Any) -> Any:  # noqa: ANN401 (a generated class)
+        started = time.perf_counter()
+        app.in_flight += 1
+        code, message, release, client = grpc.StatusCode.OK, "", "", ""
+        metadata: dict[str, str] = {}
+        try:
+            metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+            authorization = metadata.get("authorization")
+            address = context.peer().rpartition(":")[0]
+            client = app.identify(method.scope, authorization.encode() if authorization else None, address)
+            reply, release = await method.answer(app, asked)
+        except Refused as refused:
+            code, message = _CODES.get(refused.status, grpc.StatusCode.INVALID_ARGUMENT), refused.message
+        except Exception as error:  # noqa: BLE001 (whatever it is, the client gets a status and the log the reason)
+            app.failed(error)
+            code, message = grpc.StatusCode.INTERNAL, FAILED.message
+        finally:
+            app.in_flight -= 1
+        app.telemetry.remember(
+            Record(
+                endpoint=endpoint,
+                method="POST",
+                path=f"/{SERVICE}/{name}",
+                code=code.name,
+                release=release,
+                duration=time.perf_counter() - started,
+                size=asked.ByteSize(),
+                client=client if app.authenticator else "",
+                request_id=metadata.get("x-request-id", "")[:128],
+                trace=metadata.get("traceparent", "")[3:35],
+            )
+        )
+        if code is not grpc.StatusCode.OK:
+            await context.abort(code, message)
+        return reply
+
+    return grpc.unary_unary_rpc_method_handler(answer, method.request.FromString, method.response.SerializeToString)
+
+
+async def _infer(app: App, asked: Any) -> tuple[Any, str]:  # noqa: ANN401 (a generated class)
+    _check_name(app, asked.model_name)
+    batcher = app.deployment.choose(asked.model_version)
+    if len(asked.inputs) != 1:
+        raise Refused(400, f"{len(asked.inputs)} inputs: the model takes one, {INPUT!r}")
+    (given,) = asked.inputs
+    open_inference.check(given.name, given.datatype)
+    for output in asked.outputs:
+        open_inference.check_output(output.name)
+    raw = asked.raw_input_contents
+    if raw:
+        if len(raw) != 1 or given.HasField("contents"):
+            raise Refused(400, "send the pixels once: as contents or as raw_input_contents")
+        array = tensors.shaped(np.frombuffer(raw[0], np.uint8), given.shape)
+    else:
+        array = tensors.from_flat(given.contents.uint_contents, given.shape)
+    pixels = tensors.batch(array, batcher.release.predictor.input_shape, app.settings.max_images)
+    answers = await app.deployment.submit(batcher, pixels)
+    output = pb.ModelInferResponse.InferOutputTensor(name=OUTPUT, datatype="FP32", shape=answers.shape)
+    name = batcher.release.name
+    reply = pb.ModelInferResponse(model_name=asked.model_name, model_version=name, id=asked.id, outputs=[output])
+    if raw:
+        reply.raw_output_contents.append(answers.tobytes())
+    else:
+        reply.outputs[0].contents.fp32_contents.extend(answers.ravel())
+    return reply, name
+
+
+def _check_name(app: App, name: str) -> None:
+    if name != app.settings.model_name:
+        raise Refused(404, f"no model {name[:40]!r}: it is {app.settings.model_name!r}")
+
+
+async def _server_live(app: App, asked: Any) -> tuple[Any, str]:  # noqa: ANN401, ARG001
+    return pb.ServerLiveResponse(live=True), ""
+
+
+async def _server_ready(app: App, asked: Any) -> tuple[Any, str]:  # noqa: ANN401, ARG001
+    return pb.ServerReadyResponse(ready=app.ready), ""
+
+
+async def _model_ready(app: App, asked: Any) -> tuple[Any, str]:  # noqa: ANN401
+    _check_name(app, asked.name)
+    return pb.ModelReadyResponse(ready=app.ready), app.deployment.choose(asked.version).release.name
+
+
+async def _server_metadata(app: App, asked: Any) -> tuple[Any, str]:  # noqa: ANN401, ARG001
+    return pb.ServerMetadataResponse(**open_inference.SERVER), ""
+
+
+async def _model_metadata(app: App, asked: Any) -> tuple[Any, str]:  # noqa: ANN401
+    _check_name(app, asked.name)
+    release = app.deployment.choose(asked.version or "stable").release
+    return pb.ModelMetadataResponse(**open_inference.describe(app, release)), release.name
+
+
+_METHODS = {
+    "ServerLive": _Method(_server_live, "", pb.ServerLiveRequest, pb.ServerLiveResponse),
+    "ServerReady": _Method(_server_ready, "", pb.ServerReadyRequest, pb.ServerReadyResponse),
+    "ModelReady": _Method(_model_ready, "", pb.ModelReadyRequest, pb.ModelReadyResponse),
+    "ServerMetadata": _Method(_server_metadata, "predict", pb.ServerMetadataRequest, pb.ServerMetadataResponse),
+    "ModelMetadata": _Method(_model_metadata, "predict", pb.ModelMetadataRequest, pb.ModelMetadataResponse),
+    "ModelInfer": _Method(_infer, "predict", pb.ModelInferRequest, pb.ModelInferResponse),
+}

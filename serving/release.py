@@ -1,0 +1,104 @@
+"""A release that can answer: found, verified, loaded, warmed up and checked before a request reaches it."""
+
+from __future__ import annotations
+
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from model import ModelError, manifest
+from model.manifest import MODEL, Manifest
+from model.predictor import Predictor
+from serving import signature
+from serving.errors import ServingError
+
+MAX_BUNDLE = 2_000_000_000
+"""Largest bundle, unpacked, in bytes."""
+
+
+class ReleaseError(ServingError):
+    """The release is missing, damaged, not the one expected, or does not answer as a classifier does."""
+
+
+@dataclass(frozen=True, eq=False)
+class Release:
+    """What answers. Its name is the manifest's version, or `dev-` and the start of the model's hash."""
+
+    name: str
+    manifest: Manifest
+    predictor: Predictor
+    labels: tuple[str, ...]
+
+    @property
+    def model_sha256(self) -> str:
+        return self.manifest.files[MODEL]
+
+
+def load(path: Path, public_key: Path | None = None, expected: str = "", max_batch: int = 1) -> Release:
+    """Return the release of a folder or a bundle. Raises ReleaseError or SignatureError; nothing is left behind."""
+    try:
+        with _folder(path) as folder:
+            if public_key:
+                signature.verify(folder, public_key)
+            described = manifest.load(folder)
+            predictor = Predictor(folder / MODEL)
+    except ModelError as error:
+        raise ReleaseError(str(error)) from error
+    release = Release(
+        described.version or f"dev-{described.files[MODEL][:8]}", described, predictor, tuple(described.labels)
+    )
+    if expected and release.name != expected:
+        raise ReleaseError(f"{path} is release {release.name}, but RELEASE={expected}")
+    _check(path, release, max_batch)
+    return release
+
+
+@contextmanager
+def _folder(path: Path) -> Iterator[Path]:
+    """Give the folder that holds the manifest: the path, one of its folders, or the same in an unpacked bundle."""
+    if path.is_file():
+        with tempfile.TemporaryDirectory(prefix="slipway-") as unpacked:
+            _unpack(path, Path(unpacked))
+            yield _find(path, Path(unpacked))
+    elif path.is_dir():
+        yield _find(path, path)
+    else:
+        raise ReleaseError(f"{path} is no folder and no bundle: `make` makes a model in artifacts/")
+
+
+def _find(path: Path, folder: Path) -> Path:
+    found = [*folder.glob(manifest.NAME)] or [*folder.glob(f"*/{manifest.NAME}"), *folder.glob(f"*/*/{manifest.NAME}")]
+    if len(found) != 1:
+        raise ReleaseError(f"{path} holds {len(found)} files {manifest.NAME}: expected one")
+    return found[0].parent
+
+
+def _unpack(bundle: Path, folder: Path) -> None:
+    try:
+        with tarfile.open(bundle) as archive:
+            members = []
+            size = 0
+            for member in archive:
+                size += member.size
+                if size > MAX_BUNDLE:
+                    raise ReleaseError(f"{bundle} unpacks to more than {MAX_BUNDLE:,} bytes")
+                members.append(member)
+            archive.extractall(folder, members, filter="data")
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise ReleaseError(f"{bundle} is no bundle: {error}") from error
+
+
+def _check(path: Path, release: Release, max_batch: int) -> None:
+    """Answer for blank images, which also warms up."""
+    predictor = release.predictor
+    if predictor.input_shape != release.manifest.input_shape or predictor.classes != len(release.labels):
+        raise ReleaseError(f"{path}: the model's shapes are not those of its manifest")
+    for count in {1, max_batch}:
+        answers = predictor.predict(np.zeros((count, *predictor.input_shape), np.uint8))
+        if not np.allclose(answers.sum(axis=1), 1, atol=0.05):
+            raise ReleaseError(f"{path}: the model's answers are not probabilities")

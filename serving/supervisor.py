@@ -1,0 +1,255 @@
+"""The parent of the workers: binds the ports, keeps workers alive, swaps releases in all or none, serves metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import signal
+import socket
+import sys
+from asyncio.subprocess import Process
+from pathlib import Path
+
+import msgspec
+
+from serving.config import Settings
+from serving.errors import ServingError
+from serving.logs import event
+from serving.messages import Abort, Channel, Commit, Counted, FromWorker, Prepare, Prepared, Ready, Swap, Swapped
+from serving.metrics import SWAPS, WORKER_EXITS, WORKERS, Sample
+from serving.target import Target, configured
+from serving.totals import Totals
+
+PATIENCE = 120
+"""Seconds for a worker to load a release."""
+LONGEST_PAUSE = 30
+"""Seconds between two starts of a worker that keeps ending."""
+
+
+class _Worker:
+    """A running worker process, as its parent sees it."""
+
+    def __init__(self, process: Process, channel: Channel[FromWorker]) -> None:
+        self.process = process
+        self.channel = channel
+        self.ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.prepared: asyncio.Future[Prepared] | None = None
+        self.following: asyncio.Task[None] | None = None
+        self.gone = False
+
+
+class Supervisor:
+    """Runs `settings.workers` workers until it is told to stop."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Bind the ports. Raises ServingError when one is taken."""
+        self._settings = settings
+        self._target = configured(settings)
+        self._listening = _bind(settings.host, settings.port, "SLIPWAY_PORT")
+        # Held and never listened on: workers share it, each with a socket of its own, as gRPC does by itself.
+        self._grpc = (
+            _bind(settings.host, settings.grpc_port, "SLIPWAY_GRPC_PORT", shared=True) if settings.grpc else None
+        )
+        self._totals = Totals()
+        self._workers: dict[int, _Worker] = {}
+        self._changing = asyncio.Lock()
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT. Raises ServingError when the workers cannot start."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        tasks: set[asyncio.Task[None]] = set()
+        loop.add_signal_handler(signal.SIGHUP, lambda: tasks.add(asyncio.create_task(self._reload())))
+        starting = [asyncio.create_task(self._start()) for _ in range(self._settings.workers)]
+        metrics_port = self._serve_metrics()
+        stopped = asyncio.create_task(self._stopping.wait())
+        try:
+            first = await asyncio.gather(*starting)
+            keepers = [asyncio.create_task(self._keep(worker)) for worker in first]
+            event("serving", **{"labels.release": await first[0].ready}, **self._addresses(metrics_port))
+            await stopped
+            event("stopping")
+            self._listening.close()
+            await self._stop()
+            await asyncio.gather(*keepers)
+        finally:
+            for worker in self._workers.values():
+                worker.process.kill()
+
+    def _addresses(self, metrics_port: int) -> dict[str, int]:
+        addresses: dict[str, int] = {"http.port": self._listening.getsockname()[1]}
+        if self._grpc:
+            addresses["grpc.port"] = self._grpc.getsockname()[1]
+        if self._settings.metrics:
+            addresses["metrics.port"] = metrics_port
+        return addresses
+
+    def _serve_metrics(self) -> int:
+        if not self._settings.metrics:
+            return 0
+        from prometheus_client import CollectorRegistry, start_http_server  # noqa: PLC0415 (workers start meanwhile)
+
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(self._totals)
+        try:
+            server, _ = start_http_server(self._settings.metrics_port, self._settings.host, registry)
+        except OSError as error:
+            raise ServingError(f"SLIPWAY_METRICS_PORT={self._settings.metrics_port}: {error.strerror}") from error
+        return int(server.server_port)
+
+    async def _start(self) -> _Worker:
+        """Return a worker that is ready. Raises ServingError when it ends before."""
+        ours, theirs = socket.socketpair()
+        listening, control = self._listening.fileno(), theirs.fileno()
+        grpc_port = self._grpc.getsockname()[1] if self._grpc else 0
+        target = msgspec.json.encode(self._target).decode()
+        arguments = [str(control), str(listening), str(grpc_port), target]
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "serving.worker", *arguments, pass_fds=(control, listening)
+            )
+        worker = _Worker(process, await Channel.open(ours, FromWorker))
+        self._workers[process.pid] = worker
+        worker.following = asyncio.create_task(self._follow(worker))
+        try:
+            await asyncio.wait_for(worker.ready, PATIENCE)
+        except TimeoutError:
+            process.kill()
+            raise ServingError(f"a worker was not ready within {PATIENCE} s") from None
+        self._count_workers()
+        return worker
+
+    async def _keep(self, worker: _Worker) -> None:
+        """Replace a worker whenever it ends, with growing pauses when it ends at once."""
+        pause = 0
+        while True:
+            code = await worker.process.wait()
+            self._workers.pop(worker.process.pid, None)
+            self._totals.forget(worker.process.pid)
+            if self._stopping.is_set():
+                return
+            event("worker-ended", "error", **{"process.exit_code": code, "process.child.pid": worker.process.pid})
+            self._totals.merge(0, [Sample(WORKER_EXITS.name, (), [1])])
+            self._count_workers()
+            while not self._stopping.is_set():
+                try:
+                    async with self._changing:
+                        worker = await self._start()
+                except ServingError:
+                    pause = min(2 * pause + 1, LONGEST_PAUSE)
+                    await asyncio.sleep(pause)
+                else:
+                    pause = 0
+                    break
+
+    async def _follow(self, worker: _Worker) -> None:
+        swaps: set[asyncio.Task[None]] = set()
+        async for message in worker.channel.messages():
+            match message:
+                case Ready(release):
+                    worker.ready.set_result(release)
+                case Prepared() if worker.prepared and not worker.prepared.done():
+                    worker.prepared.set_result(message)
+                case Counted(samples):
+                    self._totals.merge(worker.process.pid, samples)
+                case Swap(release):
+                    task = asyncio.create_task(self._swap_for(worker, release))
+                    swaps.add(task)
+                    task.add_done_callback(swaps.discard)
+        worker.gone = True
+        if not worker.ready.done():
+            worker.ready.set_exception(ServingError("a worker did not start"))
+        if worker.prepared and not worker.prepared.done():
+            worker.prepared.set_result(Prepared(error="a worker ended while it loaded the release"))
+
+    async def _swap_for(self, worker: _Worker, release: str) -> None:
+        try:
+            target = self._named(release)
+            worker.channel.send(Swapped(release=await self._swap(target)))
+        except ServingError as error:
+            worker.channel.send(Swapped(error=str(error)))
+
+    def _named(self, release: str) -> Target:
+        """Return the target with another stable release. Raises ServingError unless it is a name among the releases."""
+        if not release:
+            return configured(self._settings)
+        if not self._settings.releases:
+            raise ServingError("SLIPWAY_RELEASES is not set, so releases cannot be named")
+        if Path(release).name != release or release.startswith("."):
+            raise ServingError(f"{release[:100]!r} is not the name of a release")
+        return msgspec.structs.replace(self._target, stable=str(Path(self._settings.releases) / release))
+
+    async def _reload(self) -> None:
+        try:
+            await self._swap(configured(self._settings))
+        except ServingError:
+            return  # logged, and what served goes on serving
+
+    async def _swap(self, target: Target) -> str:
+        """Load a target in all workers, then switch all or none. Raises ServingError with the first reason."""
+        async with self._changing:
+            workers = [worker for worker in self._workers.values() if not worker.gone]
+            waiting = []
+            for worker in workers:
+                worker.prepared = asyncio.get_running_loop().create_future()
+                waiting.append(worker.prepared)
+                worker.channel.send(Prepare(target))
+            done, late = await asyncio.wait(waiting, timeout=PATIENCE)
+            errors = [one.result().error for one in done if one.result().error]
+            if late:
+                errors.append(f"a worker did not load the release within {PATIENCE} s")
+            for worker in workers:
+                worker.channel.send(Abort() if errors else Commit())
+            self._totals.merge(0, [Sample(SWAPS.name, ("refused" if errors else "done",), [1])])
+            if errors:
+                event("swap-refused", "error", **{"error.message": errors[0]})
+                raise ServingError(errors[0])
+            self._target = target
+            name = done.pop().result().release
+            event("swapped", **{"labels.release": name})
+            return name
+
+    def _count_workers(self) -> None:
+        ready = sum(worker.ready.done() and not worker.gone for worker in self._workers.values())
+        self._totals.merge(0, [Sample(WORKERS.name, (), [ready])])
+
+    async def _stop(self) -> None:
+        for worker in self._workers.values():
+            worker.process.terminate()
+        waits = [asyncio.create_task(worker.process.wait()) for worker in self._workers.values()]
+        if waits:
+            _, late = await asyncio.wait(waits, timeout=self._settings.shutdown)
+            for worker in self._workers.values():
+                if late and worker.process.returncode is None:
+                    event("killed", "error", **{"process.child.pid": worker.process.pid})
+                    worker.process.kill()
+
+
+def _bind(host: str, port: int, name: str, *, shared: bool = False) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT if shared else socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise ServingError(f"{name}={port} on {host}: {error.strerror}") from error
+    if not shared:
+        bound.listen(2048)
+    bound.setblocking(False)  # noqa: FBT003 (the socket's own)
+    return bound
+
+
+async def _main(settings: Settings) -> None:
+    await Supervisor(settings).run()
+
+
+def run(settings: Settings) -> None:
+    """Serve until told to stop. Raises ServingError."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, hard), hard))
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    asyncio.run(_main(settings))

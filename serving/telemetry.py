@@ -1,0 +1,137 @@
+"""What a worker remembers of each request until it has time: numbers for metrics, a line for the access log.
+
+A line holds no payload, no token and no address.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import defaultdict
+
+import msgspec
+import numpy as np
+
+from model.inputs import Pixels
+from model.predictor import Probabilities
+from serving import metrics
+from serving.logs import timestamp, write
+from serving.release import Release
+from serving.tally import Tally
+
+SAMPLED = 64
+"""Most images of a release whose pixels are looked at between two flushes: enough for drift, constant in cost."""
+_NAMES = {
+    "time": "@timestamp",
+    "level": "log.level",
+    "endpoint": "event.action",
+    "method": "http.request.method",
+    "path": "url.path",
+    "code": "http.response.status_code",
+    "duration": "event.duration",
+    "size": "http.request.body.bytes",
+    "release": "labels.release",
+    "client": "user.id",
+    "request_id": "http.request.id",
+    "trace": "trace.id",
+}
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_encode_lines = msgspec.json.Encoder().encode_lines
+
+
+LINES = 256
+"""Records that wait at most, so that writing them down never holds up requests for long."""
+
+
+class Record(msgspec.Struct, omit_defaults=True, kw_only=True, rename=_NAMES.get):
+    """One answered request, as it is logged; the duration is in seconds until then."""
+
+    time: str = ""
+    level: str = ""
+    endpoint: str
+    method: str = ""
+    path: str = ""
+    code: str
+    release: str = ""
+    duration: float = 0
+    size: int = 0
+    client: str = ""
+    request_id: str = ""
+    trace: str = ""
+
+
+class Telemetry:
+    """Of one worker. `flush` is called twice a second; everything before it is an append."""
+
+    def __init__(self, *, access_log: bool) -> None:
+        self.tally = Tally()
+        self._records: list[Record] = []
+        self._access_log = access_log
+        self._answers: dict[Release, list[Probabilities]] = defaultdict(list)
+        self._images: dict[Release, list[Pixels]] = defaultdict(list)
+        self._waits: dict[Release, list[float]] = defaultdict(list)
+        self._sampled = 0
+
+    def inferred(self, release: Release, images: Pixels, answers: Probabilities, waits: list[float]) -> None:
+        """Remember one inference: what went in, what came out, how long each request had waited."""
+        self._answers[release].append(answers)
+        self._waits[release] += waits
+        if self._sampled < SAMPLED:
+            self._sampled += len(images)
+            self._images[release].append(images)
+
+    def remember(self, record: Record) -> None:
+        self._records.append(record)
+        if len(self._records) >= LINES:
+            self._write_down()
+
+    def flush(self) -> None:
+        """Turn what is remembered into samples and lines."""
+        self._write_down()
+        self._count_answers()
+        self.tally.set(metrics.MEMORY, value=_resident_memory())
+
+    def _write_down(self) -> None:
+        records, self._records = self._records, []
+        self._count_requests(records)
+        if records and self._access_log:
+            now = timestamp(time.time())
+            for record in records:
+                record.time = now
+                record.level = "error" if record.code.startswith("5") else "info"
+                record.duration = int(record.duration * 1e9)
+            write(_encode_lines(records))
+
+    def _count_requests(self, records: list[Record]) -> None:
+        durations = defaultdict(list)
+        for record in records:
+            self.tally.add(metrics.REQUESTS, record.endpoint, record.code, record.release)
+            durations[record.endpoint, record.release].append(record.duration)
+        for labels, values in durations.items():
+            self.tally.observe(metrics.DURATION, *labels, values=values)
+
+    def _count_answers(self) -> None:
+        for release, batches in self._answers.items():
+            answers = np.concatenate(batches)
+            self.tally.observe(metrics.BATCH_SIZE, release.name, values=[len(batch) for batch in batches])
+            self.tally.observe(metrics.QUEUE_TIME, release.name, values=self._waits[release])
+            self.tally.observe(metrics.CONFIDENCE, release.name, values=answers.max(axis=1))
+            for position, count in enumerate(np.bincount(answers.argmax(axis=1)).tolist()):
+                if count:
+                    self.tally.add(metrics.PREDICTIONS, release.name, release.labels[position], amount=count)
+        for release, found in self._images.items():
+            pixels = np.concatenate([images[:SAMPLED] for images in found])[:SAMPLED].reshape(-1, found[0][0].size)
+            self.tally.observe(metrics.INPUT_MEAN, release.name, values=pixels.mean(axis=1))
+            self.tally.observe(metrics.INPUT_DEVIATION, release.name, values=pixels.std(axis=1))
+        self._answers.clear()
+        self._images.clear()
+        self._waits.clear()
+        self._sampled = 0
+
+
+def _resident_memory() -> int:
+    try:
+        with open("/proc/self/statm", "rb") as file:  # noqa: PTH123 (twice a second)
+            return int(file.read().split()[1]) * _PAGE
+    except OSError:  # not Linux
+        return 0
