@@ -96,8 +96,8 @@ def load(environment: Mapping[str, str]) -> Settings:
     given = {name: value for name, value in environment.items() if name.startswith(PREFIX) or name in known}
     for name in given:
         if name not in known:
-            close = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {close[0]}?" if close else f"the settings are {', '.join(known)}"
+            fields = difflib.get_close_matches(name.removeprefix(PREFIX).lower(), known.values(), 1)
+            hint = f"did you mean {variable(fields[0])}?" if fields else f"the settings are {', '.join(known)}"
             raise ConfigError(f"{name} is no setting: {hint}")
     values = {known[name]: value for name, value in given.items() if value}
     try:

@@ -150,7 +150,7 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._stalled = None
-        self._transport.resume_reading()
+        self._next()
 
     # What the parser calls.
 
@@ -213,12 +213,21 @@ class Connection(asyncio.Protocol):
     # Answering.
 
     def _queue(self, exchange: _Exchange) -> None:
-        if self._task is None:
-            self._task = self._loop.create_task(self._answer(exchange))
-            return
         self._pending.append(exchange)
-        if len(self._pending) >= PIPELINED:
+        if len(self._pending) > PIPELINED:
             self._transport.pause_reading()
+        self._next()
+
+    def _next(self) -> None:
+        """Answer the next request, unless one is being answered or the client does not take what was."""
+        if self._task is not None or self._stalled is not None:
+            return
+        if self._pending:
+            self._task = self._loop.create_task(self._answer(self._pending.popleft()))
+        else:
+            self._idle = self._loop.time()
+        if len(self._pending) <= PIPELINED:
+            self._transport.resume_reading()
 
     async def _answer(self, exchange: _Exchange) -> None:
         request = exchange.request
@@ -229,14 +238,10 @@ class Connection(asyncio.Protocol):
             self._task = None
         keep = exchange.keep and (not self._shared.draining or bool(self._pending))
         self._write(answer, keep=keep, bodiless=request.method == "HEAD")
-        if not keep:
-            self._close()
-        elif self._pending:
-            self._queue(self._pending.popleft())
-            if self._stalled is None:
-                self._transport.resume_reading()
+        if keep:
+            self._next()
         else:
-            self._idle = self._loop.time()
+            self._close()
 
     def _write(self, answer: Answer, *, keep: bool, bodiless: bool) -> None:
         head = [STATUS[answer.status], self._shared.head, b"content-type: ", answer.media_type, b"\r\n"]
@@ -288,12 +293,13 @@ class Connection(asyncio.Protocol):
         elif self._reading is not None:
             if now - self._reading > settings.read_timeout:
                 self._refuse(Refused(408, "the request took too long to arrive"))
-        elif self._task is None and now - self._idle > settings.keep_alive:
+        elif self._task is None and not self._pending and now - self._idle > settings.keep_alive:
             self._close()
 
     def stop(self) -> None:
-        """Close when nothing is being received or answered; else after that."""
-        if self._task is None and self._reading is None:
+        """Close when nothing is being received or answered, nor has been a moment ago."""
+        idle = self._task is None and self._reading is None and not self._pending
+        if idle and self._loop.time() - self._idle > LINGER / 4:
             self._close()
 
 

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import ssl
-from socket import socket
+import struct
+import sys
+from socket import SOL_SOCKET, socket
 
 from serving.app import App
 from serving.http import Connection, Shared
+
+LAST_ACCEPTS = 0.05
+"""Seconds for connections that the kernel has made already."""
+SO_ATTACH_FILTER = 26  # socket(7); Python has no name for it
+BPF_RETURN = 0x06  # linux/bpf_common.h: BPF_RET | BPF_K; of 0 bytes, which drops the packet
 
 
 class Listener:
@@ -27,9 +35,25 @@ class Listener:
 
     async def stop(self) -> None:
         """Take no new connection, answer what has been received, close."""
+        self.drain()
         if self._server:
+            for listening in self._server.sockets:
+                _drop_new(listening)
+            await asyncio.sleep(LAST_ACCEPTS)
             self._server.close()
         while self.shared.connections:
             for connection in list(self.shared.connections):
                 connection.stop()
             await asyncio.sleep(0.01)
+
+
+def _drop_new(listening: socket) -> None:
+    """Let the kernel drop packets that ask for a connection: it would reset those that wait when the socket closes.
+
+    Their clients try again a second later, and then hear that nobody listens. Elsewhere than on Linux they are reset.
+    """
+    if sys.platform != "linux":
+        return
+    drop = ctypes.create_string_buffer(struct.pack("HBBI", BPF_RETURN, 0, 0, 0))
+    program = struct.pack("HP", 1, ctypes.addressof(drop))
+    listening.setsockopt(SOL_SOCKET, SO_ATTACH_FILTER, program)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from model.predictor import Predictor
 from serving import signature
 from serving.errors import ServingError
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 MAX_BUNDLE = 2_000_000_000
 """Largest bundle, unpacked, in bytes."""
 
@@ -49,9 +51,10 @@ def load(path: Path, public_key: Path | None = None, expected: str = "", max_bat
             predictor = Predictor(folder / MODEL)
     except ModelError as error:
         raise ReleaseError(str(error)) from error
-    release = Release(
-        described.version or f"dev-{described.files[MODEL][:8]}", described, predictor, tuple(described.labels)
-    )
+    name = described.version or f"dev-{described.files[MODEL][:8]}"
+    if not NAME.fullmatch(name):  # it goes into headers and addresses
+        raise ReleaseError(f"{path}: version {name!r} is no name of a release")
+    release = Release(name, described, predictor, tuple(described.labels))
     if expected and release.name != expected:
         raise ReleaseError(f"{path} is release {release.name}, but RELEASE={expected}")
     _check(path, release, max_batch)

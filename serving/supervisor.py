@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import Process
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -38,6 +39,10 @@ class _Worker:
         self.following: asyncio.Task[None] | None = None
         self.gone = False
 
+    def kill(self) -> None:
+        with suppress(ProcessLookupError):
+            self.process.kill()
+
 
 class Supervisor:
     """Runs `settings.workers` workers until it is told to stop."""
@@ -63,8 +68,8 @@ class Supervisor:
             loop.add_signal_handler(number, self._stopping.set)
         tasks: set[asyncio.Task[None]] = set()
         loop.add_signal_handler(signal.SIGHUP, lambda: tasks.add(asyncio.create_task(self._reload())))
-        starting = [asyncio.create_task(self._start()) for _ in range(self._settings.workers)]
         metrics_port = self._serve_metrics()
+        starting = [asyncio.create_task(self._start()) for _ in range(self._settings.workers)]
         stopped = asyncio.create_task(self._stopping.wait())
         try:
             first = await asyncio.gather(*starting)
@@ -76,8 +81,11 @@ class Supervisor:
             await self._stop()
             await asyncio.gather(*keepers)
         finally:
+            for task in starting:
+                task.cancel()
+            await asyncio.gather(*starting, return_exceptions=True)
             for worker in self._workers.values():
-                worker.process.kill()
+                worker.kill()
 
     def _addresses(self, metrics_port: int) -> dict[str, int]:
         addresses: dict[str, int] = {"http.port": self._listening.getsockname()[1]}
@@ -117,7 +125,7 @@ class Supervisor:
         try:
             await asyncio.wait_for(worker.ready, PATIENCE)
         except TimeoutError:
-            process.kill()
+            worker.kill()
             raise ServingError(f"a worker was not ready within {PATIENCE} s") from None
         self._count_workers()
         return worker
@@ -160,6 +168,7 @@ class Supervisor:
                     swaps.add(task)
                     task.add_done_callback(swaps.discard)
         worker.gone = True
+        await worker.process.wait()  # so that it can say why
         if not worker.ready.done():
             worker.ready.set_exception(ServingError("a worker did not start"))
         if worker.prepared and not worker.prepared.done():
@@ -218,14 +227,15 @@ class Supervisor:
 
     async def _stop(self) -> None:
         for worker in self._workers.values():
-            worker.process.terminate()
+            with suppress(ProcessLookupError):
+                worker.process.terminate()
         waits = [asyncio.create_task(worker.process.wait()) for worker in self._workers.values()]
         if waits:
             _, late = await asyncio.wait(waits, timeout=self._settings.shutdown)
             for worker in self._workers.values():
                 if late and worker.process.returncode is None:
                     event("killed", "error", **{"process.child.pid": worker.process.pid})
-                    worker.process.kill()
+                    worker.kill()
 
 
 def _bind(host: str, port: int, name: str, *, shared: bool = False) -> socket.socket:

@@ -66,9 +66,9 @@ async def classify(app: App, batcher: Batcher, pictures: list[bytes]) -> Probabi
 
 
 def _pictures(request: Request) -> list[bytes]:
+    if not request.body:
+        raise Refused(400, "the body is empty: send a PNG or JPEG, or a form with some")
     if request.media_type != "multipart/form-data":
-        if not request.body:
-            raise Refused(400, "the body is empty: send a PNG or JPEG, or a form with some")
         return [request.body]
     boundary = parse_options_header(request.headers[b"content-type"])[1].get(b"boundary")
     if not boundary:

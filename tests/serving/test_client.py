@@ -1,0 +1,58 @@
+"""`python -m serving.client`: a table of answers, and the check that deployments make."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from model.inputs import Pixels
+from model.predictor import Probabilities
+from serving import client
+from tests.conftest import ROOT
+from tests.serving.conftest import Server
+
+
+@pytest.fixture
+def picture(tmp_path: Path, images: Pixels) -> Path:
+    path = tmp_path / "picture.png"
+    Image.fromarray(images[0, ..., 0]).save(path)
+    return path
+
+
+def test_a_table_of_answers(server: Server, picture: Path, answers: Probabilities) -> None:
+    """Label, probability and latency of each picture, and the release."""
+    command = [sys.executable, "-m", "serving.client", "--url", server.url, picture, picture]
+    lines = subprocess.check_output(command, cwd=ROOT, text=True).splitlines()
+    for line in lines[1:3]:
+        assert line.split()[-3:-1] == [str(answers[0].argmax()), f"{answers[0].max():.4f}"]
+    assert lines[3].startswith("release dev-")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--expect", "none"], "expected 'none'"),
+        (["--release", "v9"], "expected v9"),
+        (["--url", "http://127.0.0.1:1"], "refused"),
+        (["--url", "ftp://x"], "expected an address such as"),
+        (["/nowhere.png"], "/nowhere.png"),
+        ([__file__], 'status 400: {"error":"image 0: not a PNG or JPEG image"}'),
+    ],
+)
+def test_what_is_wrong_is_said(
+    server: Server, picture: Path, capsys: pytest.CaptureFixture[str], options: list[str], said: str
+) -> None:
+    """And the exit code is not zero."""
+    with pytest.raises(SystemExit) as error:
+        client.main(["--url", server.url, *options, str(picture)])
+    assert said in str(error.value)
+    capsys.readouterr()
+
+
+def test_the_known_answer(server: Server, picture: Path, answers: Probabilities) -> None:
+    """A deployment goes on when picture and label fit."""
+    client.main([str(picture), "--url", server.url, "--expect", str(answers[0].argmax())])
