@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from serving import protocols
@@ -26,6 +27,22 @@ DECODERS = 2
 FAILED = Refused(500, "the server failed; its log says why")
 
 
+class InFlight:
+    """Counts who is within, from any thread."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._lock = Lock()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self.count += 1
+
+    def __exit__(self, *reason: object) -> None:
+        with self._lock:
+            self.count -= 1
+
+
 class App:
     """What one worker's protocols share."""
 
@@ -36,7 +53,7 @@ class App:
         self.telemetry = telemetry
         self.swap = swap
         self.ready = False
-        self.in_flight = 0
+        self.in_flight = InFlight()
         self.decoders = ThreadPoolExecutor(DECODERS, "decode")
         self.authenticator = None if settings.open else _authenticator(settings)
         self._rate_limit = RateLimit(settings.rate_limit / settings.workers) if settings.rate_limit else None
@@ -67,7 +84,6 @@ class App:
     async def answer(self, request: Request, admitted: Admission | Refused) -> Answer:
         """Return the answer to a whole request, an error among them."""
         started = time.perf_counter()
-        self.in_flight += 1
         headers = request.headers
         endpoint, client = "unknown", ""
         try:
@@ -77,7 +93,8 @@ class App:
             if encoding := headers.get(b"content-encoding"):
                 body = decompress(request.body, encoding.strip().lower(), self.settings.max_body)
                 request = request._replace(body=body)
-            answer = await handler(self, request, admitted.version)
+            with self.in_flight:
+                answer = await handler(self, request, admitted.version)
             if accepted := headers.get(b"accept-encoding"):
                 answer = compress(answer, accepted)
         except Refused as refused:
@@ -85,8 +102,6 @@ class App:
         except Exception as error:  # noqa: BLE001 (whatever it is, the client gets an answer and the log the reason)
             self.failed(error)
             answer = Answer(error_body(FAILED), status=FAILED.status)
-        finally:
-            self.in_flight -= 1
         self.telemetry.remember(
             Record(
                 endpoint=endpoint,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any
 
 from model.inputs import Pixels
 from model.predictor import Probabilities
@@ -38,6 +38,7 @@ class Deployment:
         """Warm up every thread that will infer, so this may take a moment."""
         self.target = target
         self._telemetry = telemetry
+        self._loop = asyncio.get_running_loop()
         stable, canary = loaded
         self.stable = Batcher(stable, settings, telemetry, pool)
         self.canary = Batcher(canary, settings, telemetry, pool) if canary else None
@@ -57,11 +58,25 @@ class Deployment:
         return list(dict.fromkeys(batcher.release.name for batcher in (self.stable, self.canary) if batcher))
 
     def submit(self, batcher: Batcher, images: Pixels) -> asyncio.Future[Probabilities]:
-        """Ask a release, and its shadow beside it when there is one."""
+        """Return the answer to come, in the event loop; a shadow is asked afterwards."""
         answer = batcher.submit(images)
-        if self.canary and self.target.shadow and batcher is self.stable:
-            self._shadow(images, answer)
+        if self.target.shadow and batcher is self.stable:
+
+            def shadow(done: asyncio.Future[Probabilities]) -> None:
+                if not done.cancelled() and not done.exception():
+                    self._shadow(images, done.result())
+
+            answer.add_done_callback(shadow)
         return answer
+
+    def answer(self, batcher: Batcher, images: Pixels) -> Probabilities:
+        """Return the answer, in a thread other than the event loop's."""
+        started = time.perf_counter()
+        answers = batcher.release.predictor.predict(images)
+        self._telemetry.inferred(batcher.release, images, answers, [time.perf_counter() - started])
+        if self.target.shadow and batcher is self.stable:
+            self._loop.call_soon_threadsafe(self._shadow, images, answers)
+        return answers
 
     def expire(self) -> None:
         for batcher in (self.stable, self.canary):
@@ -76,24 +91,21 @@ class Deployment:
                 labels = (role, one.name, one.manifest.commit or "", one.model_sha256, one.manifest.data_sha256)
                 self._telemetry.tally.set(metrics.MODEL_INFO, *labels, value=1)
 
-    def _shadow(self, images: Pixels, answer: asyncio.Future[Probabilities]) -> None:
+    def _shadow(self, images: Pixels, answers: Probabilities) -> None:
+        """Ask the canary what was answered already, and count where it differs."""
         if self.canary is None or random.random() * 100 >= self.target.percent:  # noqa: S311 (a share, not a secret)
             return
         name = self.canary.release.name
 
-        def compare(both: asyncio.Future[Any]) -> None:
-            ours, theirs = both.result()
-            tally = self._telemetry.tally
-            if isinstance(ours, BaseException) or isinstance(theirs, BaseException):
-                tally.add(metrics.SHADOW, name, "error", amount=len(images))
+        def compare(done: asyncio.Future[Probabilities]) -> None:
+            if done.cancelled() or done.exception():
+                self._telemetry.tally.add(metrics.SHADOW, name, "error", amount=len(images))
                 return
-            same = int((ours.argmax(axis=1) == theirs.argmax(axis=1)).sum())
-            tally.add(metrics.SHADOW, name, "same", amount=same)
-            tally.add(metrics.SHADOW, name, "different", amount=len(images) - same)
+            same = int((answers.argmax(axis=1) == done.result().argmax(axis=1)).sum())
+            self._telemetry.tally.add(metrics.SHADOW, name, "same", amount=same)
+            self._telemetry.tally.add(metrics.SHADOW, name, "different", amount=len(images) - same)
 
         try:
-            shadowed = self.canary.submit(images)
+            self.canary.submit(images).add_done_callback(compare)
         except Refused:
             self._telemetry.tally.add(metrics.SHADOW, name, "error", amount=len(images))
-        else:
-            asyncio.gather(answer, shadowed, return_exceptions=True).add_done_callback(compare)

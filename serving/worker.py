@@ -35,7 +35,7 @@ class Worker:
         """Load the target. Raises ServingError."""
         self._settings = settings
         self._channel = channel
-        self._telemetry = Telemetry(access_log=settings.access_log)
+        self._telemetry = Telemetry(access_log=settings.access_log, counting=settings.metrics)
         self._pool = ThreadPoolExecutor(settings.threads, "inference") if settings.threads else None
         first = self._deploy(target, deployment.load(target, settings, settings.release))
         self.app = App(settings, first, self._telemetry, self._swap)
@@ -53,7 +53,7 @@ class Worker:
         if self._settings.grpc:
             from serving.protocols import rpc as grpc_protocol  # noqa: PLC0415 (a tenth of a second and 10 MB)
 
-            rpc = await grpc_protocol.start(self.app, self._settings, grpc_port)
+            rpc = grpc_protocol.start(self.app, self._settings, grpc_port)
         gc.collect()
         gc.freeze()  # what is loaded by now stays, so collections need not look at it
         self.app.ready = True
@@ -61,7 +61,10 @@ class Worker:
         tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._tick())]
         await self._stopping.wait()
         await self._drain()
-        await asyncio.gather(self.listener.stop(), *([rpc.stop(self._settings.shutdown)] if rpc else []))
+        rpc_stopped = rpc.stop(self._settings.shutdown) if rpc else None
+        await self.listener.stop()
+        if rpc_stopped:
+            await asyncio.to_thread(rpc_stopped.wait)
         for task in tasks:
             task.cancel()
         self._flush()
@@ -133,7 +136,7 @@ class Worker:
 
     def _flush(self) -> None:
         tally = self._telemetry.tally
-        tally.set(metrics.IN_FLIGHT, value=self.app.in_flight)
+        tally.set(metrics.IN_FLIGHT, value=self.app.in_flight.count)
         tally.set(metrics.CONNECTIONS, value=len(self.listener.shared.connections))
         self.app.deployment.describe()
         self._telemetry.flush()
