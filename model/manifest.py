@@ -54,7 +54,9 @@ def load(folder: Path) -> Manifest:
         manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
     except FileNotFoundError:
         raise ManifestError(f"{path} is missing: a model is served only with its manifest") from None
-    except msgspec.DecodeError as error:
+    except OSError as error:
+        raise ManifestError(f"{path}: {error.strerror}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ManifestError(f"{path}: {error}") from error
     if MODEL not in manifest.files:
         raise ManifestError(f"{path} does not name {MODEL}")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from threading import Lock
 from typing import TYPE_CHECKING
 
 from serving import protocols
 from serving.config import Settings
+from serving.decoding import Decoders
 from serving.deployment import Deployment
 from serving.errors import Refused
 from serving.limits import RateLimit
@@ -22,25 +21,7 @@ if TYPE_CHECKING:
 
 Swap = Callable[[str], Awaitable[str]]
 """Loads a release by name, or again what the settings say without one, in all workers, and returns its name."""
-DECODERS = 2
-"""Pictures that are decoded at once: each may need three bytes a pixel of the largest."""
 FAILED = Refused(500, "the server failed; its log says why")
-
-
-class InFlight:
-    """Counts who is within, from any thread."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._lock = Lock()
-
-    def __enter__(self) -> None:
-        with self._lock:
-            self.count += 1
-
-    def __exit__(self, *reason: object) -> None:
-        with self._lock:
-            self.count -= 1
 
 
 class App:
@@ -53,8 +34,8 @@ class App:
         self.telemetry = telemetry
         self.swap = swap
         self.ready = False
-        self.in_flight = InFlight()
-        self.decoders = ThreadPoolExecutor(DECODERS, "decode")
+        self.in_flight = 0
+        self.decoders = Decoders(settings)
         self.authenticator = None if settings.open else _authenticator(settings)
         self._rate_limit = RateLimit(settings.rate_limit / settings.workers) if settings.rate_limit else None
         self._routes = protocols.routes(settings.model_name)
@@ -84,6 +65,7 @@ class App:
     async def answer(self, request: Request, admitted: Admission | Refused) -> Answer:
         """Return the answer to a whole request, an error among them."""
         started = time.perf_counter()
+        self.in_flight += 1
         headers = request.headers
         endpoint, client = "unknown", ""
         try:
@@ -93,8 +75,7 @@ class App:
             if encoding := headers.get(b"content-encoding"):
                 body = decompress(request.body, encoding.strip().lower(), self.settings.max_body)
                 request = request._replace(body=body)
-            with self.in_flight:
-                answer = await handler(self, request, admitted.version)
+            answer = await handler(self, request, admitted.version)
             if accepted := headers.get(b"accept-encoding"):
                 answer = compress(answer, accepted)
         except Refused as refused:
@@ -102,6 +83,8 @@ class App:
         except Exception as error:  # noqa: BLE001 (whatever it is, the client gets an answer and the log the reason)
             self.failed(error)
             answer = Answer(error_body(FAILED), status=FAILED.status)
+        finally:
+            self.in_flight -= 1
         self.telemetry.remember(
             Record(
                 endpoint=endpoint,

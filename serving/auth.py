@@ -37,25 +37,28 @@ class Authenticator:
     def __init__(self, settings: Settings) -> None:
         """Read the files. Raises ServingError when one is missing or malformed."""
         self._settings = settings
-        self._stamps: list[tuple[int, int]] = []
+        self._stamps: dict[str, tuple[int, int]] = {}
         self._keys: dict[str, Credential] = {}
         self._revoked: set[str] = set()
-        self._public: dict[str | None, Any] = {}
+        self._public: list[tuple[str | None, Any]] = []
         self._verified: dict[bytes, Identity] = {}
         self.refresh()
 
     def refresh(self) -> None:
-        """Read the files again when they have changed. Raises ServingError and keeps what was read before."""
-        stamps = [_stamp(path) for path in (self._settings.api_keys, self._settings.jwt_keys) if path]
-        if stamps == self._stamps:
-            return
-        found = credentials.read(Path(self._settings.api_keys)) if self._settings.api_keys else []
-        public = _public_keys(Path(self._settings.jwt_keys)) if self._settings.jwt_keys else {}
+        """Read what has changed. Raises ServingError and keeps what was read before of the file at fault."""
+        for path, read in ((self._settings.api_keys, self._read_keys), (self._settings.jwt_keys, self._read_public)):
+            if path and self._stamps.get(path) != (stamp := _stamp(path)):
+                read(Path(path))
+                self._stamps[path] = stamp
+                self._verified = {}
+
+    def _read_keys(self, path: Path) -> None:
+        found = credentials.read(path)
         self._keys = {one.id: one for one in found if one.sha256 and not one.revoked}
         self._revoked = {one.id for one in found if one.revoked}
-        self._public = public
-        self._verified = {}
-        self._stamps = stamps
+
+    def _read_public(self, path: Path) -> None:
+        self._public = _public_keys(path)
 
     def identify(self, authorization: bytes | None, scope: str) -> Identity:
         """Return who sent an Authorization header. Raises Refused: 401 without a valid one, 403 without the scope."""
@@ -92,21 +95,28 @@ class Authenticator:
     def _by_token(self, token: bytes) -> Identity:
         if not self._public:
             raise _unauthorized("the key is not valid")
+        reason = "the token names a key that is not known here"
         try:
-            header = jwt.get_unverified_header(token)
-            key = self._public.get(header.get("kid"), self._public.get(None))
-            if key is None:
-                raise _unauthorized("the token names a key that is not known here")
-            claims = jwt.decode(
-                token,
-                key,
-                algorithms=ALGORITHMS,
-                audience=self._settings.jwt_audience,
-                issuer=self._settings.jwt_issuer or None,
-                options={"require": ["exp", "sub", "aud"]},
-            )
+            named = jwt.get_unverified_header(token).get("kid")
+            for name, key in self._public:
+                if name in {None, named}:
+                    try:
+                        return self._verify(token, key)
+                    except (jwt.InvalidSignatureError, jwt.InvalidAlgorithmError, jwt.InvalidKeyError) as error:
+                        reason = f"the token is not valid: {error}"
         except (jwt.PyJWTError, ValueError, TypeError) as error:
-            raise _unauthorized(f"the token is not valid: {error}") from None
+            reason = f"the token is not valid: {error}"
+        raise _unauthorized(reason)
+
+    def _verify(self, token: bytes, key: Any) -> Identity:  # noqa: ANN401 (a key of any kind)
+        claims = jwt.decode(
+            token,
+            key,
+            algorithms=ALGORITHMS,
+            audience=self._settings.jwt_audience,
+            issuer=self._settings.jwt_issuer or None,
+            options={"require": ["exp", "sub", "aud"]},
+        )
         if str(claims.get("jti")) in self._revoked:
             raise _unauthorized("the token has been revoked")
         return Identity(str(claims["sub"]), frozenset(_scopes(claims)), float(claims["exp"]))
@@ -118,18 +128,18 @@ def _scopes(claims: dict[str, Any]) -> Iterable[str]:
     return given.split() if isinstance(given, str) else [str(one) for one in given]
 
 
-def _public_keys(path: Path) -> dict[str | None, Any]:
-    """Return keys by their id; a PEM file's one has none, and so may a JWKS's."""
+def _public_keys(path: Path) -> list[tuple[str | None, Any]]:
+    """Return keys with their ids; a PEM file's one has none, and a JWKS's may have none."""
     from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415 (costs memory)
 
     try:
         content = path.read_bytes()
         if content.lstrip().startswith(b"{"):
-            return {key.key_id: key for key in jwt.PyJWKSet.from_dict(json.loads(content)).keys}
-        return {None: load_pem_public_key(content)}
+            return [(key.key_id, key) for key in jwt.PyJWKSet.from_dict(json.loads(content)).keys]
+        return [(None, load_pem_public_key(content))]
     except OSError as error:
         raise ServingError(f"{path}: {error.strerror}") from error
-    except (ValueError, jwt.PyJWTError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError, jwt.PyJWTError) as error:
         raise ServingError(f"{path} is neither a public key in PEM nor a JWKS: {error}") from error
 
 

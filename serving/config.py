@@ -117,8 +117,8 @@ def _check(settings: Settings) -> None:
         raise ConfigError("SLIPWAY_TLS_CLIENT_CA needs SLIPWAY_TLS_CERTIFICATE and SLIPWAY_TLS_KEY")
     if (settings.canary_percent or settings.canary_shadow) and not settings.canary:
         raise ConfigError("SLIPWAY_CANARY_PERCENT and SLIPWAY_CANARY_SHADOW need SLIPWAY_CANARY")
-    if settings.drain >= settings.shutdown:
-        raise ConfigError("SLIPWAY_SHUTDOWN must be longer than SLIPWAY_DRAIN")
+    if settings.drain + 1 > settings.shutdown:
+        raise ConfigError("SLIPWAY_SHUTDOWN must be a second longer than SLIPWAY_DRAIN")
     ports = [port for port in (settings.port, settings.grpc_port, settings.metrics_port) if port]
     if len(set(ports)) < len(ports):
         raise ConfigError("SLIPWAY_PORT, SLIPWAY_GRPC_PORT and SLIPWAY_METRICS_PORT must differ")

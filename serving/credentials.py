@@ -47,7 +47,7 @@ def read(path: Path) -> list[Credential]:
         return msgspec.json.decode(path.read_bytes(), type=Credentials).credentials
     except OSError as error:
         raise CredentialsError(f"{path}: {error.strerror}: make it with `python -m serving.keys issue`") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CredentialsError(f"{path}: {error}") from error
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from concurrent.futures import Executor
 from pathlib import Path
 
@@ -14,18 +13,22 @@ from serving import metrics, release
 from serving.batching import Batcher
 from serving.config import Settings
 from serving.errors import Refused
-from serving.release import Release
+from serving.release import Release, ReleaseError
 from serving.target import Target
 from serving.telemetry import Telemetry
 
 Loaded = tuple[Release, Release | None]
 
 
-def load(target: Target, settings: Settings, expected: str = "") -> Loaded:
+def load(target: Target, settings: Settings) -> Loaded:
     """Return the target's stable release and canary, in any thread. Raises ServingError."""
     key = Path(settings.public_key) if settings.public_key else None
-    stable = release.load(Path(target.stable), key, expected, settings.max_batch)
-    canary = release.load(Path(target.canary), key, "", settings.max_batch) if target.canary else None
+    stable = release.load(Path(target.stable), key, target.expected, settings.max_batch)
+    if not target.canary:
+        return stable, None
+    canary = release.load(Path(target.canary), key, "", settings.max_batch)
+    if (canary.labels, canary.predictor.input_shape) != (stable.labels, stable.predictor.input_shape):
+        raise ReleaseError(f"canary {canary.name} has other labels or another input than {stable.name}")
     return stable, canary
 
 
@@ -38,7 +41,6 @@ class Deployment:
         """Warm up every thread that will infer, so this may take a moment."""
         self.target = target
         self._telemetry = telemetry
-        self._loop = asyncio.get_running_loop()
         stable, canary = loaded
         self.stable = Batcher(stable, settings, telemetry, pool)
         self.canary = Batcher(canary, settings, telemetry, pool) if canary else None
@@ -58,7 +60,7 @@ class Deployment:
         return list(dict.fromkeys(batcher.release.name for batcher in (self.stable, self.canary) if batcher))
 
     def submit(self, batcher: Batcher, images: Pixels) -> asyncio.Future[Probabilities]:
-        """Return the answer to come, in the event loop; a shadow is asked afterwards."""
+        """Return the answer to come; a shadow is asked afterwards."""
         answer = batcher.submit(images)
         if self.target.shadow and batcher is self.stable:
 
@@ -68,15 +70,6 @@ class Deployment:
 
             answer.add_done_callback(shadow)
         return answer
-
-    def answer(self, batcher: Batcher, images: Pixels) -> Probabilities:
-        """Return the answer, in a thread other than the event loop's."""
-        started = time.perf_counter()
-        answers = batcher.release.predictor.predict(images)
-        self._telemetry.inferred(batcher.release, images, answers, [time.perf_counter() - started])
-        if self.target.shadow and batcher is self.stable:
-            self._loop.call_soon_threadsafe(self._shadow, images, answers)
-        return answers
 
     def expire(self) -> None:
         for batcher in (self.stable, self.canary):

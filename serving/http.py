@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
 MAX_HEADERS = 100
 """Most header lines of a request."""
-PIPELINED = 8
-"""Requests of one connection that may wait for their turn before nothing more is read from it."""
+PIPELINED, MOST_PIPELINED = 8, 1000
+"""Requests of one connection that may wait before nothing more is read from it; and those that one read may bring."""
+READ_SIZE = 2**18
+"""Most bytes that the event loop reads at once."""
 BUFFERED = 8
 """Largest bodies that a worker may hold at once; then 503."""
 LINGER = 2
@@ -35,10 +37,11 @@ STATUS = {status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.enc
 
 
 class _Exchange(NamedTuple):
-    """A request, who may ask it or why not, and whether the connection stays open after its answer."""
+    """A request, who may ask it or why not, its HTTP version, and whether the connection stays open afterwards."""
 
     request: Request
     admitted: Admission | Refused
+    version: str
     keep: bool
 
 
@@ -77,19 +80,23 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._pending: deque[_Exchange] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._held = 0  # bytes of bodies that are not answered yet
+        self._unused = 0  # bytes since the last piece of a body or end of a head
+        # Times: since when a request arrives, the client takes no answer, nothing happens, the end has been near.
         self._reading: float | None = self._loop.time()
         self._stalled: float | None = None
         self._idle = 0.0
-        self._lingering = False
-        self._head_size = 0
-        self._in_head = True
+        self._ending: float | None = None
+        self._half_closed = False
         self._begin()
 
     def _begin(self) -> None:
+        self._in_head = True
         self._url = b""
         self._headers: dict[bytes, bytes] = {}
+        self._hosts = 0
         self._header_count = 0
-        self._body: list[bytes] = []
+        self._body: bytes | bytearray = b""
         self._body_size = 0
         self._admitted: Admission | Refused | None = None
 
@@ -104,42 +111,55 @@ class Connection(asyncio.Protocol):
             self._refuse(overloaded("too many connections: try again later"))
 
     def data_received(self, data: bytes) -> None:
-        if self._lingering:
-            return
         if self._reading is None:
             self._reading = self._loop.time()
-        if self._in_head:
-            self._head_size += len(data)
+        rest: bytes | None = data
+        while rest is not None and self._ending is None:
+            self._unused += len(rest)
+            rest = self._feed(rest)
+        if self._ending is None and self._reading is not None and self._unused > self._allowance():
+            self._refuse(Refused(431, f"the headers are longer than {self._shared.settings.max_header} bytes"))
+
+    def _feed(self, data: bytes) -> bytes | None:
+        """Parse, and return what is to be parsed again, if anything is."""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._decline_upgrade(data[upgrade.args[0] :])
+            return self._decline_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError:
             self._refuse(Refused(400, "this is not HTTP/1.1"))
-            return
-        if self._in_head and self._head_size > self._shared.settings.max_header:
-            self._refuse(Refused(431, f"the headers are longer than {self._shared.settings.max_header} bytes"))
+        return None
 
-    def _decline_upgrade(self, rest: bytes) -> None:
-        """Read the request again without its wish for another protocol (RFC 9110, 7.8): Java's client sends one.
+    def _allowance(self) -> int:
+        """Return how many bytes may bring nothing: a head's, or what surrounds the chunks of a body."""
+        return self._shared.settings.max_header if self._in_head else self._shared.settings.max_header + 2 * READ_SIZE
+
+    def _decline_upgrade(self, rest: bytes) -> bytes | None:
+        """Return the request without its wish for another protocol (RFC 9110, 7.8): Java's client sends one.
 
         The parser takes what follows an upgrade for the other protocol, so the body would be lost.
         """
         method = self._parser.get_method()
         if method == b"CONNECT":
             self._refuse(Refused(400, "this is no proxy"))
-            return
+            return None
         kept = {name: value for name, value in self._headers.items() if name not in {b"upgrade", b"connection"}}
+        if b"close" in self._headers.get(b"connection", b"").lower():
+            kept[b"connection"] = b"close"
         lines = b"".join(b"%b: %b\r\n" % line for line in kept.items())
-        head = b"%b %b HTTP/%b\r\n%b\r\n" % (method, self._url, self._parser.get_http_version().encode(), lines)
+        version = self._parser.get_http_version().encode()
         self._parser = httptools.HttpRequestParser(self)
-        self.data_received(head + rest)
+        return b"%b %b HTTP/%b\r\n%b\r\n%b" % (method, self._url, version, lines, rest)
+
+    def eof_received(self) -> bool:
+        """Keep the way back open while answers are due: the client may have sent all that it wants to."""
+        self._half_closed = True
+        return self._task is not None or bool(self._pending)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 (as asyncio has it)
         self._shared.connections.discard(self)
-        self._lingering = True
-        self._forget_body()
-        self._shared.buffered -= sum(len(exchange.request.body) for exchange in self._pending)
+        self._ending = self._loop.time()
+        self._release(self._held)
         self._pending.clear()
         if self._task:
             self._task.cancel()
@@ -156,7 +176,6 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._begin()
-        self._in_head = True
         if self._reading is None:
             self._reading = self._loop.time()
 
@@ -164,51 +183,84 @@ class Connection(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_head:
+            return  # a trailer, which nothing here asks for and which must not pass for a header (RFC 9110, 6.5.1)
         self._header_count += 1
-        self._headers[name.lower()] = value
+        if self._header_count <= MAX_HEADERS:
+            name = name.lower()
+            self._headers[name] = value
+            self._hosts += name == b"host"
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        self._head_size = 0
-        if self._lingering or self._parser.should_upgrade():
-            return
-        headers, settings = self._headers, self._shared.settings
-        if self._header_count > MAX_HEADERS:
-            self._refuse(Refused(431, f"more than {MAX_HEADERS} headers"))
-            return
-        length = headers.get(b"content-length", b"0")
-        if len(length) > 18 or int(length) > settings.max_body:
-            self._refuse(self._too_large())
+        self._unused = 0
+        if self._ending is not None or self._parser.should_upgrade():
             return
         self._method = self._parser.get_method().decode("ascii")
+        try:
+            self._check_head()
+        except Refused as refused:
+            self._refuse(refused)
+            return
         self._path, self._query = _split(self._url)
-        self._admitted = self._shared.app.admit(self._method, self._path, headers, self._address)
-        if b"expect" in headers and headers[b"expect"].lower() == b"100-continue":
+        self._admitted = self._shared.app.admit(self._method, self._path, self._headers, self._address)
+        if self._headers.get(b"expect", b"").lower() == b"100-continue" and not self._pending and self._task is None:
             if isinstance(self._admitted, Refused):
                 self._refuse(self._admitted)
-            elif self._parser.get_http_version() == "1.1":
+            else:
                 self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
+    def _check_head(self) -> None:
+        settings, headers = self._shared.settings, self._headers
+        if self._header_count > MAX_HEADERS:
+            raise Refused(431, f"more than {MAX_HEADERS} headers")
+        if len(self._url) + sum(len(name) + len(value) for name, value in headers.items()) > settings.max_header:
+            raise Refused(431, f"the headers are longer than {settings.max_header} bytes")
+        version = self._parser.get_http_version()
+        if version not in {"1.0", "1.1"}:
+            raise Refused(505, "send HTTP/1.1")
+        if self._hosts != 1 and (self._hosts or version == "1.1"):
+            raise Refused(400, "send one Host header (RFC 9112, 3.2)")
+        if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+            raise Refused(501, "the only Transfer-Encoding is chunked")
+        length = headers.get(b"content-length", b"0")
+        if len(length) > 18 or int(length) > settings.max_body:
+            raise self._too_large()
+
     def on_body(self, body: bytes) -> None:
-        if self._lingering:
-            return
+        self._unused = 0
         self._body_size += len(body)
+        if self._ending is not None:
+            return
         if self._body_size > self._shared.settings.max_body:
             self._refuse(self._too_large())
-        elif not isinstance(self._admitted, Refused):
-            self._body.append(body)
-            self._shared.buffered += len(body)
-            if self._shared.buffered > BUFFERED * self._shared.settings.max_body:
-                self._refuse(overloaded("too many large requests at once: try again later"))
+            return
+        if isinstance(self._admitted, Refused):
+            return  # it will be answered without its body
+        if not self._body:
+            self._body = body
+        else:
+            if isinstance(self._body, bytes):
+                self._body = bytearray(self._body)
+            self._body += body
+        self._held += len(body)
+        self._shared.buffered += len(body)
+        if self._shared.buffered > BUFFERED * self._shared.settings.max_body:
+            self._refuse(overloaded("too many large requests at once: try again later"))
 
     def on_message_complete(self) -> None:
-        if self._lingering or self._admitted is None:
+        if self._ending is not None or self._admitted is None:
             return
         self._reading = None
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        self._body = []
-        request = Request(self._method, self._path, self._query, self._headers, body)
-        self._queue(_Exchange(request, self._admitted, self._parser.should_keep_alive()))
+        self._unused = 0
+        request = Request(self._method, self._path, self._query, self._headers, bytes(self._body))
+        self._body = b""
+        if len(self._pending) >= MOST_PIPELINED:
+            self._refuse(overloaded("too many requests at once on a connection: take some answers first"))
+        else:
+            self._queue(
+                _Exchange(request, self._admitted, self._parser.get_http_version(), self._parser.should_keep_alive())
+            )
 
     # Answering.
 
@@ -234,16 +286,17 @@ class Connection(asyncio.Protocol):
         try:
             answer = await self._shared.app.answer(request, exchange.admitted)
         finally:
-            self._shared.buffered -= len(request.body)
             self._task = None
-        keep = exchange.keep and (not self._shared.draining or bool(self._pending))
-        self._write(answer, keep=keep, bodiless=request.method == "HEAD")
+            self._release(len(request.body))
+        last = self._half_closed or self._shared.draining
+        keep = exchange.keep and not (last and not self._pending)
+        self._write(answer, exchange, keep=keep)
         if keep:
             self._next()
         else:
             self._close()
 
-    def _write(self, answer: Answer, *, keep: bool, bodiless: bool) -> None:
+    def _write(self, answer: Answer, exchange: _Exchange, *, keep: bool) -> None:
         head = [STATUS[answer.status], self._shared.head, b"content-type: ", answer.media_type, b"\r\n"]
         if answer.release:
             head += (b"x-release: ", answer.release.encode(), b"\r\n")
@@ -251,25 +304,33 @@ class Connection(asyncio.Protocol):
             head += (name, b": ", value, b"\r\n")
         if not keep:
             head.append(b"connection: close\r\n")
-        elif self._parser.get_http_version() == "1.0":
+        elif exchange.version == "1.0":
             head.append(b"connection: keep-alive\r\n")
-        head += (b"content-length: %d\r\n\r\n" % len(answer.body), b"" if bodiless else answer.body)
+        body = b"" if exchange.request.method == "HEAD" else answer.body
+        head += (b"content-length: %d\r\n\r\n" % len(answer.body), body)
         self._transport.write(b"".join(head))
 
     def _refuse(self, refused: Refused) -> None:
         """Answer in its turn what will not be read to its end, and take nothing more."""
-        if self._lingering or self._transport.is_closing():
+        if self._ending is not None or self._transport.is_closing():
             return
-        self._lingering = True
-        self._forget_body()
-        self._queue(_Exchange(Request("", "", b"", {}, b""), refused, keep=False))
+        self._ending = self._loop.time()
+        self._release(len(self._body))
+        self._body = b""
+        method = (self._parser.get_method() or b"").decode("latin-1")
+        self._queue(_Exchange(Request(method, "", b"", {}, b""), refused, "1.1", keep=False))
+
+    def _release(self, size: int) -> None:
+        size = min(size, self._held)
+        self._held -= size
+        self._shared.buffered -= size
 
     def _close(self) -> None:
         """Close; but a client that is still sending may first read the answer, which a reset would take from it."""
-        sending = self._reading is not None and self._transport.can_write_eof()
-        self._lingering = True
-        if sending:
-            self._reading = self._loop.time()
+        self._ending = self._loop.time()
+        self._pending.clear()
+        if self._reading is not None and not self._half_closed and self._transport.can_write_eof():
+            self._transport.resume_reading()
             self._transport.write_eof()
         else:
             self._transport.close()
@@ -277,18 +338,14 @@ class Connection(asyncio.Protocol):
     def _too_large(self) -> Refused:
         return Refused(413, f"the body is larger than {self._shared.settings.max_body} bytes")
 
-    def _forget_body(self) -> None:
-        self._shared.buffered -= sum(len(part) for part in self._body)
-        self._body = []
-
     def expire(self, now: float) -> None:
         """End the connection when the client has been sending, taking or doing nothing for too long."""
         settings = self._shared.settings
-        if self._lingering:
-            if self._task is None and self._reading is not None and now - self._reading > LINGER:
-                self._transport.abort()
-        elif self._stalled is not None:
+        if self._stalled is not None:
             if now - self._stalled > settings.read_timeout:
+                self._transport.abort()
+        elif self._ending is not None:
+            if self._task is None and not self._pending and now - self._ending > LINGER:
                 self._transport.abort()
         elif self._reading is not None:
             if now - self._reading > settings.read_timeout:
@@ -298,9 +355,12 @@ class Connection(asyncio.Protocol):
 
     def stop(self) -> None:
         """Close when nothing is being received or answered, nor has been a moment ago."""
-        idle = self._task is None and self._reading is None and not self._pending
+        idle = self._task is None and self._reading is None and not self._pending and self._ending is None
         if idle and self._loop.time() - self._idle > LINGER / 4:
             self._close()
+
+    def abort(self) -> None:
+        self._transport.abort()
 
 
 def _split(url: bytes) -> tuple[str, bytes]:

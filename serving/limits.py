@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from threading import Lock
 
 from serving.errors import Refused
 
@@ -18,20 +17,18 @@ class RateLimit:
     def __init__(self, rate: float) -> None:
         self._rate = rate
         self._burst = max(rate, 1.0)
-        self._lock = Lock()
         self._buckets: dict[str, tuple[float, float]] = {}
 
     def take(self, client: str) -> None:
         """Count a request. Raises Refused when the client has none left, with the seconds until it has."""
-        with self._lock:
-            now = time.monotonic()
-            left, before = self._buckets.pop(client, (self._burst, now))
-            left = min(self._burst, left + (now - before) * self._rate)
-            if allowed := left >= 1:
-                left -= 1
-            self._buckets[client] = (left, now)  # last in order, so the first is the one to forget
-            if len(self._buckets) > CLIENTS:
-                del self._buckets[next(iter(self._buckets))]
+        now = time.monotonic()
+        left, before = self._buckets.pop(client, (self._burst, now))
+        left = min(self._burst, left + (now - before) * self._rate)
+        if allowed := left >= 1:
+            left -= 1
+        self._buckets[client] = (left, now)  # last in order, so the first is the one to forget
+        if len(self._buckets) > CLIENTS:
+            del self._buckets[next(iter(self._buckets))]
         if not allowed:
             seconds = math.ceil((1 - left) / self._rate)
             raise Refused(429, "too many requests", ((b"retry-after", b"%d" % seconds),))

@@ -27,7 +27,14 @@ class Listener:
 
     async def start(self, listening: socket, tls: ssl.SSLContext | None) -> None:
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Connection(self.shared), sock=listening, ssl=tls)
+        patience = self.shared.settings.read_timeout if tls else None
+        self._server = await loop.create_server(
+            lambda: Connection(self.shared),
+            sock=listening,
+            ssl=tls,
+            ssl_handshake_timeout=patience,
+            ssl_shutdown_timeout=patience,
+        )
 
     def drain(self) -> None:
         """Ask clients to reconnect elsewhere: each answer from now on closes its connection."""
@@ -45,6 +52,11 @@ class Listener:
             for connection in list(self.shared.connections):
                 connection.stop()
             await asyncio.sleep(0.01)
+
+    def abort(self) -> None:
+        """End what a stop has waited for long enough."""
+        for connection in list(self.shared.connections):
+            connection.abort()
 
 
 def _drop_new(listening: socket) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import msgspec
@@ -27,5 +28,6 @@ def timestamp(seconds: float) -> str:
 
 def write(lines: bytes) -> None:
     """In one call, so that lines of several processes do not mix."""
-    sys.stdout.buffer.write(lines)
-    sys.stdout.buffer.flush()
+    with suppress(OSError):  # whoever read them has gone, and requests matter more
+        sys.stdout.buffer.write(lines)
+        sys.stdout.buffer.flush()

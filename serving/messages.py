@@ -19,6 +19,7 @@ LONGEST_LINE = 64 * 2**20
 class Prepare(msgspec.Struct, tag=True):
     """To a worker: load this beside what is served."""
 
+    number: int
     target: Target
 
 
@@ -33,6 +34,7 @@ class Abort(msgspec.Struct, tag=True):
 class Swapped(msgspec.Struct, tag=True):
     """To a worker: what became of the swap that it asked for."""
 
+    number: int
     release: str = ""
     error: str = ""
 
@@ -46,6 +48,7 @@ class Ready(msgspec.Struct, tag=True):
 class Prepared(msgspec.Struct, tag=True):
     """From a worker: it could serve this release, or why not."""
 
+    number: int
     release: str = ""
     error: str = ""
 
@@ -53,6 +56,7 @@ class Prepared(msgspec.Struct, tag=True):
 class Swap(msgspec.Struct, tag=True):
     """From a worker: an operator asks all workers for a release, by its name or again as the settings say."""
 
+    number: int
     release: str
 
 

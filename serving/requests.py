@@ -89,6 +89,8 @@ def decompress(body: bytes, encoding: bytes, limit: int) -> bytes:
         raise Refused(413, f"the body unpacks to more than {limit} bytes")
     if not reader.eof:
         raise Refused(400, f"the {encoding.decode()} body ends too early")
+    if reader.unused_data:
+        raise Refused(400, f"something follows the {encoding.decode()} body")
     return content
 
 

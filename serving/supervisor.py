@@ -50,7 +50,8 @@ class Supervisor:
     def __init__(self, settings: Settings) -> None:
         """Bind the ports. Raises ServingError when one is taken."""
         self._settings = settings
-        self._target = configured(settings)
+        self._target = msgspec.structs.replace(configured(settings), expected=settings.release)
+        self._swap_number = 0
         self._listening = _bind(settings.host, settings.port, "SLIPWAY_PORT")
         # Held and never listened on: workers share it, each with a socket of its own, as gRPC does by itself.
         self._grpc = (
@@ -146,9 +147,10 @@ class Supervisor:
                 try:
                     async with self._changing:
                         worker = await self._start()
-                except ServingError:
+                except (ServingError, OSError):
                     pause = min(2 * pause + 1, LONGEST_PAUSE)
-                    await asyncio.sleep(pause)
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._stopping.wait(), pause)
                 else:
                     pause = 0
                     break
@@ -159,12 +161,12 @@ class Supervisor:
             match message:
                 case Ready(release):
                     worker.ready.set_result(release)
-                case Prepared() if worker.prepared and not worker.prepared.done():
+                case Prepared(number) if number == self._swap_number and worker.prepared:
                     worker.prepared.set_result(message)
                 case Counted(samples):
                     self._totals.merge(worker.process.pid, samples)
-                case Swap(release):
-                    task = asyncio.create_task(self._swap_for(worker, release))
+                case Swap():
+                    task = asyncio.create_task(self._swap_for(worker, message))
                     swaps.add(task)
                     task.add_done_callback(swaps.discard)
         worker.gone = True
@@ -172,14 +174,14 @@ class Supervisor:
         if not worker.ready.done():
             worker.ready.set_exception(ServingError("a worker did not start"))
         if worker.prepared and not worker.prepared.done():
-            worker.prepared.set_result(Prepared(error="a worker ended while it loaded the release"))
+            worker.prepared.set_result(Prepared(self._swap_number, error="a worker ended while it loaded the release"))
 
-    async def _swap_for(self, worker: _Worker, release: str) -> None:
+    async def _swap_for(self, worker: _Worker, asked: Swap) -> None:
         try:
-            target = self._named(release)
-            worker.channel.send(Swapped(release=await self._swap(target)))
+            release = await self._swap(self._named(asked.release))
+            worker.channel.send(Swapped(asked.number, release))
         except ServingError as error:
-            worker.channel.send(Swapped(error=str(error)))
+            worker.channel.send(Swapped(asked.number, error=str(error)))
 
     def _named(self, release: str) -> Target:
         """Return the target with another stable release. Raises ServingError unless it is a name among the releases."""
@@ -189,7 +191,7 @@ class Supervisor:
             raise ServingError("SLIPWAY_RELEASES is not set, so releases cannot be named")
         if Path(release).name != release or release.startswith("."):
             raise ServingError(f"{release[:100]!r} is not the name of a release")
-        return msgspec.structs.replace(self._target, stable=str(Path(self._settings.releases) / release))
+        return msgspec.structs.replace(self._target, stable=str(Path(self._settings.releases) / release), expected="")
 
     async def _reload(self) -> None:
         try:
@@ -201,11 +203,15 @@ class Supervisor:
         """Load a target in all workers, then switch all or none. Raises ServingError with the first reason."""
         async with self._changing:
             workers = [worker for worker in self._workers.values() if not worker.gone]
+            if not workers:
+                self._target = target  # those that start next will try it
+                raise ServingError("no worker is running; those that start next will serve it if they can")
+            self._swap_number += 1
             waiting = []
             for worker in workers:
                 worker.prepared = asyncio.get_running_loop().create_future()
                 waiting.append(worker.prepared)
-                worker.channel.send(Prepare(target))
+                worker.channel.send(Prepare(self._swap_number, target))
             done, late = await asyncio.wait(waiting, timeout=PATIENCE)
             errors = [one.result().error for one in done if one.result().error]
             if late:
@@ -239,17 +245,29 @@ class Supervisor:
 
 
 def _bind(host: str, port: int, name: str, *, shared: bool = False) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family)
+    """Return a bound socket; a shared port is tried without sharing first, because another server may share it too."""
     try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT if shared else socket.SO_REUSEADDR, 1)
-        bound.bind((host, port))
+        bound = _bound(host, port, socket.SO_REUSEADDR)
+        if shared:
+            port = bound.getsockname()[1]
+            bound.close()
+            bound = _bound(host, port, socket.SO_REUSEPORT)
+        else:
+            bound.listen(2048)
     except OSError as error:
-        bound.close()
         raise ServingError(f"{name}={port} on {host}: {error.strerror}") from error
-    if not shared:
-        bound.listen(2048)
-    bound.setblocking(False)  # noqa: FBT003 (the socket's own)
+    return bound
+
+
+def _bound(host: str, port: int, option: int) -> socket.socket:
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, option, 1)
+        bound.bind((host, port))
+        bound.setblocking(False)  # noqa: FBT003 (the socket's own)
+    except OSError:
+        bound.close()
+        raise
     return bound
 
 

@@ -14,7 +14,10 @@ class Target(msgspec.Struct, frozen=True):
     canary: str = ""
     percent: float = 0
     shadow: bool = False
+    expected: str = ""
+    """Name that the stable release must have."""
 
 
 def configured(settings: Settings) -> Target:
+    """Return what the settings say. RELEASE holds for the start alone: a swap is how a server gets another release."""
     return Target(settings.model, settings.canary, settings.canary_percent, settings.canary_shadow)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import time
 from collections import defaultdict
-from threading import Lock
 
 import msgspec
 import numpy as np
@@ -62,7 +61,7 @@ class Record(msgspec.Struct, omit_defaults=True, kw_only=True, rename=_NAMES.get
 
 
 class Telemetry:
-    """Of one worker and all its threads. `flush` is called twice a second; everything before it is an append."""
+    """Of one worker. `flush` is called twice a second; everything before it is an append."""
 
     def __init__(self, *, access_log: bool, counting: bool) -> None:
         self.tally = Tally()
@@ -73,30 +72,26 @@ class Telemetry:
         self._images: dict[Release, list[Pixels]] = defaultdict(list)
         self._waits: dict[Release, list[float]] = defaultdict(list)
         self._sampled = 0
-        self._lock = Lock()
 
     def inferred(self, release: Release, images: Pixels, answers: Probabilities, waits: list[float]) -> None:
         """Remember one inference: what went in, what came out, how long each request had waited."""
         if not self._counting:
             return
-        with self._lock:
-            self._answers[release].append(answers)
-            self._waits[release] += waits
-            if self._sampled < SAMPLED:
-                self._sampled += len(images)
-                self._images[release].append(images)
+        self._answers[release].append(answers)
+        self._waits[release] += waits
+        if self._sampled < SAMPLED:
+            self._sampled += len(images)
+            self._images[release].append(images)
 
     def remember(self, record: Record) -> None:
-        with self._lock:
-            self._records.append(record)
-            if len(self._records) >= LINES:
-                self._write_down()
+        self._records.append(record)
+        if len(self._records) >= LINES:
+            self._write_down()
 
     def flush(self) -> None:
         """Turn what is remembered into samples and lines."""
-        with self._lock:
-            self._write_down()
-            self._count_answers()
+        self._write_down()
+        self._count_answers()
         self.tally.set(metrics.MEMORY, value=_resident_memory())
 
     def _write_down(self) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -12,9 +13,13 @@ import numpy as np
 from model.inputs import InputError, Pixels, Shape, to_batch
 from serving.errors import Refused
 
-Row = list[list[list[int]]]  # [height, width, channels]
-Grey = list[list[int]]  # [height, width]
+_Values = Annotated[list[int], msgspec.Meta(min_length=1)]
+_Columns = Annotated[list[_Values], msgspec.Meta(min_length=1)]
+# Nothing is empty: a body of empty lists would grow a hundredfold in memory.
+Row = Annotated[list[_Columns], msgspec.Meta(min_length=1)]  # [height, width, channels]
+Grey = _Columns  # [height, width]
 
+MOST_DIMENSIONS = 8
 INPUT = "images"
 """The name of the input tensor, uint8 [n, height, width, channels]."""
 OUTPUT = "probabilities"
@@ -53,13 +58,10 @@ def from_flat(data: list[int], dimensions: Sequence[int]) -> Pixels:
 
 def shaped(pixels: Pixels, dimensions: Sequence[int]) -> Pixels:
     """Return pixels in a shape. Raises Refused when they do not fill it exactly."""
-    size = 1
-    for side in dimensions:
-        if side < 0:
-            raise Refused(400, f"shape {list(dimensions)}: sides cannot be negative")
-        size *= side
-    if size != pixels.size:
-        raise Refused(400, f"shape {list(dimensions)} holds {size} values, got {pixels.size}")
+    if len(dimensions) > MOST_DIMENSIONS or any(not 0 <= side <= pixels.size for side in dimensions):
+        raise Refused(400, f"shape {str(dimensions[:MOST_DIMENSIONS])[:80]} is not that of {pixels.size} values")
+    if math.prod(dimensions) != pixels.size:
+        raise Refused(400, f"shape {list(dimensions)} holds {math.prod(dimensions)} values, got {pixels.size}")
     return pixels.reshape(dimensions)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -26,6 +28,8 @@ from serving.telemetry import Telemetry
 
 FLUSH = 0.5
 """Seconds between two times that telemetry goes to the supervisor."""
+ABORT = 0.5
+"""Seconds that are left of a shutdown when connections that have not ended are cut."""
 
 
 class Worker:
@@ -37,11 +41,12 @@ class Worker:
         self._channel = channel
         self._telemetry = Telemetry(access_log=settings.access_log, counting=settings.metrics)
         self._pool = ThreadPoolExecutor(settings.threads, "inference") if settings.threads else None
-        first = self._deploy(target, deployment.load(target, settings, settings.release))
+        first = self._deploy(target, deployment.load(target, settings))
         self.app = App(settings, first, self._telemetry, self._swap)
         self.listener = Listener(self.app)
         self._prepared: tuple[Target, Loaded] | None = None
-        self._swaps: list[asyncio.Future[Swapped]] = []
+        self._swaps: dict[int, asyncio.Future[Swapped]] = {}
+        self._swap_numbers = itertools.count()
         self._stopping = asyncio.Event()
 
     async def run(self, listening: socket.socket, grpc_port: int) -> None:
@@ -53,7 +58,7 @@ class Worker:
         if self._settings.grpc:
             from serving.protocols import rpc as grpc_protocol  # noqa: PLC0415 (a tenth of a second and 10 MB)
 
-            rpc = grpc_protocol.start(self.app, self._settings, grpc_port)
+            rpc = await grpc_protocol.start(self.app, self._settings, grpc_port)
         gc.collect()
         gc.freeze()  # what is loaded by now stays, so collections need not look at it
         self.app.ready = True
@@ -61,10 +66,14 @@ class Worker:
         tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._tick())]
         await self._stopping.wait()
         await self._drain()
-        rpc_stopped = rpc.stop(self._settings.shutdown) if rpc else None
-        await self.listener.stop()
-        if rpc_stopped:
-            await asyncio.to_thread(rpc_stopped.wait)
+        rest = self._settings.shutdown - self._settings.drain - ABORT
+        stopping = [asyncio.create_task(self.listener.stop())]
+        if rpc:
+            stopping.append(asyncio.create_task(rpc.stop(rest)))
+        _, late = await asyncio.wait(stopping, timeout=rest)
+        if late:
+            self.listener.abort()
+            await asyncio.wait(late, timeout=ABORT)
         for task in tasks:
             task.cancel()
         self._flush()
@@ -78,30 +87,35 @@ class Worker:
         await asyncio.sleep(self._settings.drain)
 
     async def _follow(self) -> None:
-        async for message in self._channel.messages():
-            match message:
-                case Prepare(target):
-                    await self._prepare(target)
-                case Commit() if self._prepared:
-                    self.app.deployment = self._deploy(*self._prepared)
-                    self._prepared = None
-                case Abort():
-                    self._prepared = None
-                case Swapped() if self._swaps:
-                    waiting = self._swaps.pop(0)
-                    if not waiting.done():  # whoever asked may have gone
-                        waiting.set_result(message)
-        self._stopping.set()
-
-    async def _prepare(self, target: Target) -> None:
         try:
-            loaded = await asyncio.to_thread(deployment.load, target, self._settings)
-        except ServingError as error:
+            async for message in self._channel.messages():
+                match message:
+                    case Prepare():
+                        await self._prepare(message)
+                    case Commit() if self._prepared:
+                        self.app.deployment = self._deploy(*self._prepared)
+                        self._prepared = None
+                    case Abort():
+                        self._prepared = None
+                    case Swapped(number):
+                        waiting = self._swaps.pop(number)
+                        if not waiting.done():  # whoever asked may have gone
+                            waiting.set_result(message)
+        finally:
+            for number, waiting in self._swaps.items():
+                if not waiting.done():
+                    waiting.set_result(Swapped(number, error="the server is shutting down"))
+            self._stopping.set()
+
+    async def _prepare(self, asked: Prepare) -> None:
+        try:
+            loaded = await asyncio.to_thread(deployment.load, asked.target, self._settings)
+        except Exception as error:  # noqa: BLE001 (whatever a release does, the old one goes on serving)
             self._telemetry.tally.add(metrics.LOADS, "", "refused")
-            self._channel.send(Prepared(error=str(error)))
+            self._channel.send(Prepared(asked.number, error=str(error)[:1000] or type(error).__name__))
         else:
-            self._prepared = (target, loaded)
-            self._channel.send(Prepared(loaded[0].name))
+            self._prepared = (asked.target, loaded)
+            self._channel.send(Prepared(asked.number, loaded[0].name))
 
     def _deploy(self, target: Target, loaded: Loaded) -> Deployment:
         found = Deployment(target, loaded, self._settings, self._telemetry, self._pool)
@@ -115,28 +129,32 @@ class Worker:
         if self._stopping.is_set():
             raise ServingError("the server is shutting down")
         answer: asyncio.Future[Swapped] = asyncio.get_running_loop().create_future()
-        self._swaps.append(answer)
-        self._channel.send(Swap(release))
+        number = next(self._swap_numbers)
+        self._swaps[number] = answer
+        self._channel.send(Swap(number, release))
         swapped = await answer
         if swapped.error:
             raise ServingError(swapped.error)
         return swapped.release
 
     async def _tick(self) -> None:
+        duties: list[Callable[[], None]] = [self.listener.shared.tick, self._expire, self._flush]
+        if self.app.authenticator:
+            duties.append(self.app.authenticator.refresh)
         while True:
             await asyncio.sleep(FLUSH)
-            self.listener.shared.tick()
-            self.app.deployment.expire()
-            if self.app.authenticator:
+            for duty in duties:
                 try:
-                    self.app.authenticator.refresh()
-                except ServingError as error:
-                    event("credentials-not-read", "error", **{"error.message": str(error)})
-            self._flush()
+                    duty()
+                except Exception as error:  # noqa: BLE001 (one must not keep the others from theirs)
+                    event("duty-failed", "error", **{"error.type": type(error).__name__, "error.message": str(error)})
+
+    def _expire(self) -> None:
+        self.app.deployment.expire()
 
     def _flush(self) -> None:
         tally = self._telemetry.tally
-        tally.set(metrics.IN_FLIGHT, value=self.app.in_flight.count)
+        tally.set(metrics.IN_FLIGHT, value=self.app.in_flight)
         tally.set(metrics.CONNECTIONS, value=len(self.listener.shared.connections))
         self.app.deployment.describe()
         self._telemetry.flush()

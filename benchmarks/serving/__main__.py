@@ -33,7 +33,7 @@ Speeds = dict[tuple[str, str], list[Speed]]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7, help="times that everybody has a turn [7]")
-    parser.add_argument("--seconds", type=float, default=2, help="of a turn [2]")
+    parser.add_argument("--seconds", type=int, default=2, help="of a turn [2]")
     given = parser.parse_args()
     need()
     with tempfile.TemporaryDirectory() as folder:
@@ -58,7 +58,7 @@ def main() -> None:
     report(speeds, memory, statistics.median(starts))
 
 
-def measure(found: dict[str, Contender], rounds: int, seconds: float) -> Speeds:
+def measure(found: dict[str, Contender], rounds: int, seconds: int) -> Speeds:
     """Return every turn's speed by case and contender."""
     speeds: Speeds = defaultdict(list)
     one, many = contenders.pictures(1), contenders.pictures(32)

@@ -31,7 +31,7 @@ def need() -> None:
             raise PipelineError(f"{program} is missing: apt-get install {package}")
 
 
-def wrk(contender: Contender, body: Body, connections: int, seconds: float, core: str) -> Speed:
+def wrk(contender: Contender, body: Body, connections: int, seconds: int, core: str) -> Speed:
     """Raise PipelineError when an answer is no 2xx."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "body").write_bytes(body.content)
@@ -46,7 +46,7 @@ def wrk(contender: Contender, body: Body, connections: int, seconds: float, core
             "wrk",
             "-t1",
             f"-c{connections}",
-            f"-d{seconds:g}s",
+            f"-d{seconds}s",
             "--latency",
             "--timeout=9s",
         ]
@@ -58,7 +58,7 @@ def wrk(contender: Contender, body: Body, connections: int, seconds: float, core
     return Speed(float(rate[1]), float(p99[1]) * UNITS[p99[2]])
 
 
-def h2load(contender: Contender, images: Pixels, connections: int, seconds: float, core: str) -> Speed:
+def h2load(contender: Contender, images: Pixels, connections: int, seconds: int, core: str) -> Speed:
     """Raise PipelineError when an answer is no 2xx."""
     from serving.protocols import open_inference_pb2 as pb  # noqa: PLC0415 (generated, and here alone)
 
@@ -69,7 +69,7 @@ def h2load(contender: Contender, images: Pixels, connections: int, seconds: floa
         file.write(struct.pack(">BI", 0, len(message)) + message)
         file.flush()
         url = f"http://127.0.0.1:{contender.grpc_port}/inference.GRPCInferenceService/ModelInfer"
-        command = ["taskset", "-c", core, "h2load", "-t1", f"-c{connections}", "-m1", f"-D{seconds:g}", "-d", file.name]
+        command = ["taskset", "-c", core, "h2load", "-t1", f"-c{connections}", "-m1", f"-D{seconds}", "-d", file.name]
         command += ["-H", "content-type: application/grpc", "-H", "te: trailers", url]
         text = subprocess.check_output(command, text=True)
     counts = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored", text)

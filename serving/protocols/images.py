@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -11,7 +10,6 @@ from python_multipart import FormParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
-from model.inputs import InputError, to_batch
 from serving.batching import Batcher
 from serving.errors import Refused
 from serving.protocols import Route
@@ -44,28 +42,19 @@ class Predictions(msgspec.Struct):
 async def predict(app: App, request: Request, version: str) -> Answer:
     top = request.number("top", TOP)
     batcher = app.deployment.choose(version)
-    pictures = _pictures(request)
-    if len(pictures) > app.settings.max_images:
-        raise Refused(400, f"{len(pictures)} images: send at most {app.settings.max_images} in a request")
-    answers = await classify(app, batcher, pictures)
-    labels = batcher.release.labels
-    return as_json(
-        Predictions(batcher.release.name, [_prediction(row, labels, top) for row in answers]), batcher.release.name
-    )
+    release = batcher.release
+    answers = await classify(app, batcher, _pictures(request, app.settings.max_images))
+    predictions = [_prediction(row, release.labels, top) for row in answers]
+    return as_json(Predictions(release.name, predictions), release.name)
 
 
 async def classify(app: App, batcher: Batcher, pictures: list[bytes]) -> Probabilities:
-    """Decode in a thread, because a large photograph takes a tenth of a second, and infer. Raises Refused."""
-    shape = batcher.release.predictor.input_shape
-    loop = asyncio.get_running_loop()
-    try:
-        pixels = await loop.run_in_executor(app.decoders, to_batch, pictures, shape, app.settings.max_pixels)
-    except InputError as error:
-        raise Refused(400, str(error)) from None
+    """Return the probabilities of encoded pictures. Raises Refused."""
+    pixels = await app.decoders.decode(pictures, batcher.release.predictor.input_shape)
     return await app.deployment.submit(batcher, pixels)
 
 
-def _pictures(request: Request) -> list[bytes]:
+def _pictures(request: Request, most: int) -> list[bytes]:
     if not request.body:
         raise Refused(400, "the body is empty: send a PNG or JPEG, or a form with some")
     if request.media_type != "multipart/form-data":
@@ -73,27 +62,25 @@ def _pictures(request: Request) -> list[bytes]:
     boundary = parse_options_header(request.headers[b"content-type"])[1].get(b"boundary")
     if not boundary:
         raise Refused(400, "the multipart form names no boundary")
+    if request.body.count(b"--" + boundary) > 2 * most:
+        raise Refused(400, f"more than {2 * most} parts: send at most {most} images in a request")
     files: list[bytes] = []
 
-    def keep(file: object) -> None:
-        file.file_object.seek(0)  # type: ignore[attr-defined]
-        files.append(file.file_object.read())  # type: ignore[attr-defined]
+    def keep(file: Any) -> None:  # noqa: ANN401 (the parser's class has no types)
+        file.file_object.seek(0)
+        files.append(file.file_object.read())
 
-    size = len(request.body)
-    parser = FormParser(
-        "multipart/form-data",
-        None,
-        keep,
-        boundary=boundary,
-        config={"MAX_MEMORY_FILE_SIZE": size, "MAX_BODY_SIZE": size},
-    )
     try:
+        config = {"MAX_MEMORY_FILE_SIZE": len(request.body), "MAX_BODY_SIZE": len(request.body)}
+        parser = FormParser("multipart/form-data", None, keep, boundary=boundary, config=config)
         parser.write(request.body)
         parser.finalize()
-    except FormParserError as error:
-        raise Refused(400, f"the multipart form is damaged: {error}") from None
-    if not files:
-        raise Refused(400, "the form holds no file: curl -F image=@picture.jpg")
+    except (FormParserError, ValueError) as error:
+        raise Refused(400, f"the multipart form is damaged: {str(error)[:200]}") from None
+    if not 0 < len(files) <= most:
+        raise Refused(
+            400, f"the form holds {len(files)} files: send from 1 to {most}, as curl -F image=@picture.jpg does"
+        )
     return files
 
 

@@ -38,7 +38,7 @@ async def invocations(app: App, request: Request, version: str) -> Answer:
     if kind in PICTURES:
         answers = await images.classify(app, batcher, [request.body])
     else:
-        array = _array(request.body, kind)
+        array = _array(request.body, kind, app.settings.max_images)
         pixels = tensors.batch(array, batcher.release.predictor.input_shape, app.settings.max_images)
         answers = await app.deployment.submit(batcher, pixels)
     return _answer(answers, request, kind, batcher.release.name)
@@ -48,10 +48,12 @@ def _is_object(body: bytes) -> bool:
     return body[:64].lstrip()[:1] == b"{"
 
 
-def _array(body: bytes, kind: str) -> Pixels:
+def _array(body: bytes, kind: str, most: int) -> Pixels:
     if kind in JSON:
         return tensors.from_nested(tensors.decode(body, list[Row], list[Grey]))
     if kind in LINES:
+        if body.count(b"\n") > most:
+            raise Refused(400, f"more than {most} lines: send from 1 to {most} images in a request")
         rows = [tensors.decode(line, Row, Grey) for line in body.splitlines() if line.strip()]
         return tensors.from_nested(rows)
     if kind == NPY:
@@ -66,11 +68,12 @@ def _npy(body: bytes) -> Pixels:
     try:
         read_header = npy.read_array_header_1_0 if npy.read_magic(file) == (1, 0) else npy.read_array_header_2_0
         shape, fortran, dtype = read_header(file)
+        sides = tuple(int(side) for side in shape)
     except Exception as error:  # noqa: BLE001 (given hostile bytes, it raises anything)
         raise Refused(400, f"the body is no npy array: {str(error)[:200]}") from None
     if dtype != np.uint8 or fortran:
-        raise Refused(400, f"npy of {dtype}{' in Fortran order' * fortran}: expected uint8 in C order")
-    return tensors.shaped(np.frombuffer(body[file.tell() :], np.uint8), shape)
+        raise Refused(400, f"npy of {str(dtype)[:40]}{' in Fortran order' * fortran}: expected uint8 in C order")
+    return tensors.shaped(np.frombuffer(body[file.tell() :], np.uint8), sides)
 
 
 def _answer(answers: Probabilities, request: Request, kind: str, release: str) -> Answer:

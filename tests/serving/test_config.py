@@ -39,7 +39,7 @@ def test_values_are_converted() -> None:
         ({"SLIPWAY_TLS_KEY": "x"}, "come together"),
         ({"SLIPWAY_TLS_CLIENT_CA": "x"}, "needs SLIPWAY_TLS_CERTIFICATE"),
         ({"SLIPWAY_CANARY_PERCENT": "5"}, "need SLIPWAY_CANARY"),
-        ({"SLIPWAY_DRAIN": "30"}, "must be longer"),
+        ({"SLIPWAY_DRAIN": "30"}, "must be a second longer"),
         ({"SLIPWAY_GRPC_PORT": "8080"}, "must differ"),
         ({"SLIPWAY_HOST": "0.0.0.0"}, "reached from other machines"),
         ({"SLIPWAY_HOST": "::"}, "reached from other machines"),

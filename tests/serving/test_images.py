@@ -87,12 +87,14 @@ def bomb(width: int, height: int) -> bytes:
         (encode(picture(1))[:100], {}, "damaged image"),
         (bomb(60_000, 60_000), {}, "more than 25,000,000"),
         (form(file(b"x")), FORM, "image 0: not a PNG or JPEG"),
-        (form(), FORM, "holds no file"),
+        (form(), FORM, "holds 0 files"),
         (form(file(encode(picture(1))), file(b"x")), FORM, "image 1: not a PNG or JPEG"),
         (b"garbage", FORM, "form"),
         (b"", FORM, "the body is empty"),
         (form(file(b"x")), {"Content-Type": "multipart/form-data"}, "names no boundary"),
-        (form(*[file(b"")] * 1100), FORM, "1100 images: send at most 1024"),
+        (form(*[file(b"")] * 1100), FORM, "holds 1100 files: send from 1 to 1024"),
+        (form(*[file(b"")] * 2100), FORM, "more than 2048 parts"),
+        (form(file(b"x")), {"Content-Type": f"multipart/form-data; boundary={'x' * 300}"}, "form"),
     ],
 )
 def test_bad_requests(server: Server, body: bytes, headers: dict[str, str], said: str) -> None:

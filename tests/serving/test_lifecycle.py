@@ -8,6 +8,8 @@ import random
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -20,7 +22,7 @@ from model.inputs import Pixels
 from model.manifest import MODEL
 from model.predictor import Predictor
 from serving import keys
-from tests.conftest import wait_for
+from tests.conftest import ROOT, wait_for
 from tests.serving.conftest import Serve, Server, infer_body, make_release
 from tests.serving.load import Load
 
@@ -263,3 +265,75 @@ def test_the_queue_and_the_deadline_are_bounded(serve: Serve, releases: Path) ->
         one.close()
     shutil.rmtree(releases)
     assert server.ask("GET", "/v2/health/ready")[0] == 200
+
+
+def test_release_holds_for_the_start_and_not_for_workers_after_a_swap(
+    serve: Serve, current: Path, releases: Path
+) -> None:
+    """A worker that dies after a swap is replaced by one of the release that was swapped to."""
+    server = serve(current, release="v1.0.0")
+    point(current, releases / "v2.0.0")
+    server.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: bool(server.events("swapped")), "the swap")
+    os.kill(server.workers()[0], signal.SIGKILL)
+    wait_for(lambda: server.metric("slipway_worker_exits_total") == 1, "the count")
+    wait_for(lambda: server.metric("slipway_workers") == 1, "a new worker")
+    assert server.json("GET", "/v2/models/classifier")["versions"] == ["v2.0.0"]
+
+
+def test_no_release_can_break_the_way_to_the_next(serve: Serve, current: Path, releases: Path, trained: Path) -> None:
+    """Whatever is wrong with it: the reason is logged, and the next swap works."""
+    server = serve(current)
+    damages = {
+        "text": lambda folder: (folder / "manifest.json").write_bytes(b'{"labels": ["\xff"]}'),
+        "folder": lambda folder: ((folder / "manifest.json").unlink(), (folder / "manifest.json").mkdir()),
+        "model": lambda folder: (folder / MODEL).write_bytes(b""),
+        "name": lambda folder: folder.rename(folder.with_name("n" * 200)),
+    }
+    for number, (name, damage) in enumerate(damages.items(), 1):
+        make_release(releases / name, trained, "v3.0.0")
+        damage(releases / name)
+        point(current, releases / name)
+        server.process.send_signal(signal.SIGHUP)
+        wait_for(lambda number=number: len(server.events("swap-refused")) == number, f"refusal of {name}")
+    point(current, releases / "v2.0.0")
+    server.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: bool(server.events("swapped")), "the swap")
+
+
+def test_a_canary_must_fit(serve: Serve, releases: Path, trained: Path) -> None:
+    """One with other labels is refused at the start."""
+    make_release(releases / "other", trained, "v3.0.0")
+    path = releases / "other" / "manifest.json"
+    described = json.loads(path.read_text())
+    path.write_text(json.dumps(described | {"labels": [f"{label}?" for label in described["labels"]]}))
+    server = serve(releases / "v1.0.0", wait=False, canary=releases / "other", canary_percent=1)
+    assert server.process.wait(30) == 1
+    assert "other labels or another input than v1.0.0" in server.log.read_text()
+
+
+def test_the_server_outlives_the_reader_of_its_log(
+    releases: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], images: Pixels
+) -> None:
+    """Requests are answered, revocations noticed and slow clients ended when nobody reads standard output any more."""
+    file = tmp_path / "keys.json"
+    keys.main([str(file), "issue", "--name", "ci", "--scope", "predict"])
+    secret = capsys.readouterr().out.strip()
+    settings = {"MODEL": releases / "v1.0.0", "PORT": 0, "GRPC": "false", "METRICS_PORT": 0, "API_KEYS": file}
+    environment = os.environ | {f"SLIPWAY_{name}": str(value) for name, value in (settings | {"DRAIN": 0}).items()}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "serving"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    try:
+        said = json.loads(process.stdout.readline())
+        process.stdout.close()
+        server = Server(process, tmp_path / "none", {"http.port": said["http.port"]})
+        header = {"Authorization": f"Bearer {secret}"}
+        body = json.dumps(infer_body(images[:1]))
+        for _ in range(600):
+            assert server.ask("POST", "/v2/models/classifier/infer", body, header)[0] == 200
+        keys.main([str(file), "revoke", secret.split("_")[1]])
+        wait_for(lambda: server.ask("GET", "/v2", None, header)[0] == 401, "the revocation", 5)
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0

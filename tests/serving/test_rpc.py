@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ import pytest
 
 from model.inputs import Pixels
 from model.predictor import Probabilities
+from serving import keys
 from serving.protocols import open_inference_pb2 as pb
 from tests.conftest import ROOT
-from tests.serving.conftest import Server
+from tests.serving.conftest import Serve, Server
 
 SERVICE = "/inference.GRPCInferenceService/"
 
@@ -104,7 +106,7 @@ def test_refusals_have_the_status_of_their_reason(client: Client, images: Pixels
         (infer(one, name="x"), invalid, "'images'"),
         (infer(one, datatype="FP32"), invalid, "UINT8"),
         (infer(one, shape=[2, 12, 12, 1]), invalid, "holds 288 values, got 144"),
-        (infer(one, shape=[-1, -144]), invalid, "negative"),
+        (infer(one, shape=[-1, -144]), invalid, "is not that of 144 values"),
         (infer(one, raw=True, shape=[1, 144]), invalid, "expected uint8"),
         (pb.ModelInferRequest(model_name="classifier"), invalid, "0 inputs"),
         (both, invalid, "once"),
@@ -147,3 +149,34 @@ def test_the_generated_module_is_that_of_the_definition(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "grpc_tools.protoc", "-I.", f"--python_out={tmp_path}", f"{name}.proto"]
     subprocess.run(command, cwd=ROOT, check=True)
     assert (tmp_path / f"{name}_pb2.py").read_text() == (ROOT / f"{name}_pb2.py").read_text()
+
+
+def test_who_sends_nothing_holds_nobody_up(serve: Serve, images: Pixels) -> None:
+    """Calls without a message are ended after a while; calls without a credential at once, whatever follows."""
+    server = serve(read_timeout=1)
+    with grpc.insecure_channel(f"127.0.0.1:{server.ports['grpc.port']}") as channel:
+        start = channel.stream_unary(f"{SERVICE}ModelInfer", lambda data: data, lambda data: data)
+        ending = threading.Event()
+
+        def silence() -> Iterator[bytes]:
+            ending.wait(20)
+            yield from ()
+
+        calls = [start.future(silence()) for _ in range(100)]
+        assert Client(channel).call("ModelInfer", infer(images[:1])).outputs
+        assert {call.code() for call in calls} == {grpc.StatusCode.DEADLINE_EXCEEDED}
+        ending.set()
+
+
+def test_credentials(serve: Serve, tmp_path: Path, capsys: pytest.CaptureFixture[str], images: Pixels) -> None:
+    """As over HTTP: metadata with a bearer key, or UNAUTHENTICATED; health needs none."""
+    file = tmp_path / "keys.json"
+    keys.main([str(file), "issue", "--name", "ci", "--scope", "predict"])
+    secret = capsys.readouterr().out.strip()
+    server = serve(api_keys=file)
+    with grpc.insecure_channel(f"127.0.0.1:{server.ports['grpc.port']}") as channel:
+        client = Client(channel)
+        assert client.call("ServerReady", pb.ServerReadyRequest()).ready
+        assert client.refused("ModelInfer", infer(images[:1]))[0] is grpc.StatusCode.UNAUTHENTICATED
+        found = client.call("ModelInfer", infer(images[:1]), metadata=[("authorization", f"Bearer {secret}")])
+        assert found.outputs
