@@ -17,13 +17,13 @@ unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV # imports are twice as slow without
 
 # An interrupted run must not delete what Git tracks.
 .PRECIOUS: dvc.lock
-.PHONY: all help data repro report review serve test lint bench clean
+.PHONY: all help data repro report review serve tune test lint bench bench-serving clean
 
 all: report ## Set up, train, quantize, evaluate and report (also: make)
 	@python -m pipelines.review.summary $(REPORT)
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 data: $(ENVIRONMENT) ## Restore data/; or add SOURCE=<folder, archive or s3://bucket/prefix> [REPLACE=yes] [SKIP_BAD=yes]
 	@python -m pipelines.training.$(if $(SOURCE),ingest "$$SOURCE" $(call flag,REPLACE,--replace) $(call flag,SKIP_BAD,--skip-bad),restore)
@@ -36,7 +36,10 @@ review: report ## Judge against BASE=origin/main or another revision, report, co
 	@python -m pipelines.review --base "$$BASE" --name "$$NAME"
 
 serve: report ## Serve the newest model on http://127.0.0.1:8080
-	@exec python -m serving
+	@env $(shell cat reports/tune.env 2>/dev/null) python -m serving
+
+tune: report ## Find the fastest settings for this model and machine; serve goes by them
+	python -m benchmarks.serving.tune
 
 test: report ## Run every test
 	pytest
@@ -48,6 +51,9 @@ lint: $(ENVIRONMENT) ## Check style and types
 
 bench: report ## Measure speed
 	python -m benchmarks
+
+bench-serving: report ## Measure the server beside MLServer, KServe, BentoML and LitServe
+	python -m benchmarks.serving
 
 clean: ## Remove what the pipeline made; data/ and DVC's cache stay
 	git clean -fdXq artifacts reports

@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,14 +73,14 @@ def running(core: str, images: Pixels, key: str, key_file: Path) -> Iterator[dic
             port = FIRST_PORT + 10 * position
             command = [UV, "run", "--quiet", "--locked", "--script", PEERS / f"on_{name}.py"]
             command += [str(port), str(port + 5), str((ARTIFACTS / MODEL).absolute())]
-            pid = stack.enter_context(_process(core, command, {}))
+            pid = stack.enter_context(process(core, command, {}))
             found[name] = Contender(name, f"http://127.0.0.1:{port}{path}", make(images), port + 5, pid)
         for position, (name, settings) in enumerate(ours.items()):
             port = FIRST_PORT + 100 + 10 * position
             ports = {"PORT": str(port), "GRPC_PORT": str(port + 5), "METRICS_PORT": str(port + 6), "DRAIN": "0"}
             environment = {f"SLIPWAY_{setting}": value for setting, value in (settings | ports).items()}
             cores = "0,1" if "two" in name else core
-            pid = stack.enter_context(_process(cores, [sys.executable, "-m", "serving"], environment))
+            pid = stack.enter_context(process(cores, [sys.executable, "-m", "serving"], environment))
             body = open_inference(images)
             if "key" in name:
                 body = Body(body.content, body.headers | {"Authorization": f"Bearer {key}"})
@@ -108,20 +108,20 @@ def wait(contender: Contender, seconds: float = 120) -> None:
 
 
 @contextmanager
-def _process(core: str, command: list[object], environment: dict[str, str]) -> Iterator[int]:
+def process(cores: str, command: Sequence[object], environment: dict[str, str]) -> Iterator[int]:
     own = {name: value for name, value in os.environ.items() if name not in {"VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE"}}
-    process = subprocess.Popen(
-        ["taskset", "-c", core, *map(str, command)],
+    started = subprocess.Popen(
+        ["taskset", "-c", cores, *map(str, command)],
         env=own | environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
     try:
-        yield process.pid
+        yield started.pid
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        os.killpg(started.pid, signal.SIGKILL)
+        started.wait()
 
 
 def pictures(count: int) -> Pixels:

@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.serving.load import Load
 from model.inputs import Pixels
 from model.manifest import MODEL
 from model.predictor import Predictor
 from serving import keys
 from tests.conftest import ROOT, wait_for
 from tests.serving.conftest import Serve, Server, infer_body, make_release
-from tests.serving.load import Load
 
 Loads = Callable[..., AbstractContextManager[Load]]
 
@@ -35,7 +35,7 @@ def load(releases: Path, images: Pixels) -> Loads:
     predictors = {folder.name: Predictor(folder / MODEL) for folder in releases.iterdir()}
 
     def run(server: Server, clients: int = 4) -> AbstractContextManager[Load]:
-        return Load(server, images, predictors).run(clients)
+        return Load(server.ports["http.port"], images, predictors).run(clients)
 
     return run
 

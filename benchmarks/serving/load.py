@@ -7,14 +7,15 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
+from benchmarks.serving.contenders import open_inference
 from model.inputs import Pixels
 from model.predictor import Predictor
-from tests.serving.conftest import Server, infer_body
 
 INFER = "/v2/models/classifier/infer"
 
@@ -22,15 +23,16 @@ INFER = "/v2/models/classifier/infer"
 class Load:
     """What the clients saw: requests answered rightly by release, and everything else in words."""
 
-    def __init__(self, server: Server, images: Pixels, predictors: dict[str, Predictor]) -> None:
+    def __init__(self, port: int, images: Pixels, predictors: Mapping[str, Predictor]) -> None:
+        """Prepare requests of single images; each answer must be that of the release which it names."""
         self.sent = 0
         self.answered: Counter[str] = Counter()
         self.wrong: list[str] = []
         self.lost: list[str] = []
         self.refused: list[str] = []
         """Connections that were not taken: nobody accepted those requests."""
-        self._server = server
-        self._bodies = [json.dumps(infer_body(one[None])) for one in images]
+        self._port = port
+        self._bodies = [open_inference(one[None]).content for one in images]
         self._expected = {name: predictor.predict(images) for name, predictor in predictors.items()}
         self._lock = threading.Lock()
         self._ending = threading.Event()
@@ -53,7 +55,7 @@ class Load:
             number = (number + step) % len(self._bodies)
             try:
                 if connection is None:
-                    connection = http.client.HTTPConnection("127.0.0.1", self._server.ports["http.port"], timeout=60)
+                    connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
                     connection.connect()
             except OSError as error:
                 connection = None
@@ -73,7 +75,7 @@ class Load:
             if response.will_close:
                 connection = None
 
-    def _judge(self, number: int, status: int, body: dict) -> None:
+    def _judge(self, number: int, status: int, body: Any) -> None:  # noqa: ANN401 (JSON)
         if status != 200:
             self.wrong.append(f"{status} {body}")
             return
