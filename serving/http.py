@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import http
-import time
 from collections import deque
-from email.utils import formatdate
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import unquote_to_bytes
 
 import httptools
 
+from serving import head
 from serving.errors import Refused, overloaded
 from serving.requests import Admission, Answer, Request
 
 if TYPE_CHECKING:
-    from serving.app import App
+    from serving.listener import Shared
 
 MAX_HEADERS = 100
 """Most header lines of a request."""
@@ -45,32 +43,6 @@ class _Exchange(NamedTuple):
     keep: bool
 
 
-class Shared:
-    """What the connections of a worker share."""
-
-    def __init__(self, app: App) -> None:
-        self.app = app
-        self.settings = app.settings
-        self.connections: set[Connection] = set()
-        self.draining = False
-        self.buffered = 0
-        self.tick()
-
-    def tick(self) -> None:
-        """Now and then: the date for answers, and an end to clients that are too slow."""
-        lines = [
-            "date: " + formatdate(time.time(), usegmt=True),
-            "x-content-type-options: nosniff",
-            "cache-control: no-store",
-        ]
-        if self.settings.tls_certificate:
-            lines.append("strict-transport-security: max-age=31536000")
-        self.head = "".join(f"{line}\r\n" for line in lines).encode()
-        now = asyncio.get_running_loop().time()
-        for connection in list(self.connections):
-            connection.expire(now)
-
-
 class Connection(asyncio.Protocol):
     """One client's connection: parses requests, answers them in order."""
 
@@ -88,6 +60,7 @@ class Connection(asyncio.Protocol):
         self._idle = 0.0
         self._ending: float | None = None
         self._half_closed = False
+        self._paused = False
         self._begin()
 
     def _begin(self) -> None:
@@ -166,7 +139,7 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._stalled = self._loop.time()
-        self._transport.pause_reading()
+        self._pause()
 
     def resume_writing(self) -> None:
         self._stalled = None
@@ -193,39 +166,25 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        self._unused = 0
         if self._ending is not None or self._parser.should_upgrade():
             return
         self._method = self._parser.get_method().decode("ascii")
         try:
-            self._check_head()
+            if self._header_count > MAX_HEADERS:
+                raise Refused(431, f"more than {MAX_HEADERS} headers")  # noqa: TRY301 (answered as any other)
+            version = self._parser.get_http_version()
+            head.check(self._url, self._headers, version, self._hosts, self._shared.settings)
         except Refused as refused:
             self._refuse(refused)
             return
-        self._path, self._query = _split(self._url)
+        self._unused = 0
+        self._path, self._query = head.split(self._url)
         self._admitted = self._shared.app.admit(self._method, self._path, self._headers, self._address)
         if self._headers.get(b"expect", b"").lower() == b"100-continue" and not self._pending and self._task is None:
             if isinstance(self._admitted, Refused):
                 self._refuse(self._admitted)
             else:
                 self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    def _check_head(self) -> None:
-        settings, headers = self._shared.settings, self._headers
-        if self._header_count > MAX_HEADERS:
-            raise Refused(431, f"more than {MAX_HEADERS} headers")
-        if len(self._url) + sum(len(name) + len(value) for name, value in headers.items()) > settings.max_header:
-            raise Refused(431, f"the headers are longer than {settings.max_header} bytes")
-        version = self._parser.get_http_version()
-        if version not in {"1.0", "1.1"}:
-            raise Refused(505, "send HTTP/1.1")
-        if self._hosts != 1 and (self._hosts or version == "1.1"):
-            raise Refused(400, "send one Host header (RFC 9112, 3.2)")
-        if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
-            raise Refused(501, "the only Transfer-Encoding is chunked")
-        length = headers.get(b"content-length", b"0")
-        if len(length) > 18 or int(length) > settings.max_body:
-            raise self._too_large()
 
     def on_body(self, body: bytes) -> None:
         self._unused = 0
@@ -267,7 +226,7 @@ class Connection(asyncio.Protocol):
     def _queue(self, exchange: _Exchange) -> None:
         self._pending.append(exchange)
         if len(self._pending) > PIPELINED:
-            self._transport.pause_reading()
+            self._pause()
         self._next()
 
     def _next(self) -> None:
@@ -278,8 +237,13 @@ class Connection(asyncio.Protocol):
             self._task = self._loop.create_task(self._answer(self._pending.popleft()))
         else:
             self._idle = self._loop.time()
-        if len(self._pending) <= PIPELINED:
+        if self._paused and len(self._pending) <= PIPELINED:
+            self._paused = False
             self._transport.resume_reading()
+
+    def _pause(self) -> None:
+        self._paused = True
+        self._transport.pause_reading()
 
     async def _answer(self, exchange: _Exchange) -> None:
         request = exchange.request
@@ -297,18 +261,18 @@ class Connection(asyncio.Protocol):
             self._close()
 
     def _write(self, answer: Answer, exchange: _Exchange, *, keep: bool) -> None:
-        head = [STATUS[answer.status], self._shared.head, b"content-type: ", answer.media_type, b"\r\n"]
+        lines = [STATUS[answer.status], self._shared.head, b"content-type: ", answer.media_type, b"\r\n"]
         if answer.release:
-            head += (b"x-release: ", answer.release.encode(), b"\r\n")
+            lines += (b"x-release: ", answer.release.encode(), b"\r\n")
         for name, value in answer.headers:
-            head += (name, b": ", value, b"\r\n")
+            lines += (name, b": ", value, b"\r\n")
         if not keep:
-            head.append(b"connection: close\r\n")
+            lines.append(b"connection: close\r\n")
         elif exchange.version == "1.0":
-            head.append(b"connection: keep-alive\r\n")
+            lines.append(b"connection: keep-alive\r\n")
         body = b"" if exchange.request.method == "HEAD" else answer.body
-        head += (b"content-length: %d\r\n\r\n" % len(answer.body), body)
-        self._transport.write(b"".join(head))
+        lines += (b"content-length: %d\r\n\r\n" % len(answer.body), body)
+        self._transport.write(b"".join(lines))
 
     def _refuse(self, refused: Refused) -> None:
         """Answer in its turn what will not be read to its end, and take nothing more."""
@@ -336,7 +300,7 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def _too_large(self) -> Refused:
-        return Refused(413, f"the body is larger than {self._shared.settings.max_body} bytes")
+        return head.too_large(self._shared.settings)
 
     def expire(self, now: float) -> None:
         """End the connection when the client has been sending, taking or doing nothing for too long."""
@@ -361,18 +325,3 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         self._transport.abort()
-
-
-def _split(url: bytes) -> tuple[str, bytes]:
-    """Return the path, decoded, and the query of a request target (RFC 9112, 3.2)."""
-    if not url.startswith(b"/"):
-        try:
-            parsed = httptools.parse_url(url)
-        except httptools.HttpParserInvalidURLError:
-            return "*", b""
-        path, query = parsed.path or b"/", parsed.query or b""
-    else:
-        path, _, query = url.partition(b"?")
-    if b"%" in path:
-        path = unquote_to_bytes(path)
-    return path.decode("utf-8", "replace"), query

@@ -7,15 +7,43 @@ import ctypes
 import ssl
 import struct
 import sys
+import time
+from email.utils import formatdate
 from socket import SOL_SOCKET, socket
 
 from serving.app import App
-from serving.http import Connection, Shared
+from serving.http import Connection
 
 LAST_ACCEPTS = 0.05
 """Seconds for connections that the kernel has made already."""
 SO_ATTACH_FILTER = 26  # socket(7); Python has no name for it
 BPF_RETURN = 0x06  # linux/bpf_common.h: BPF_RET | BPF_K; of 0 bytes, which drops the packet
+
+
+class Shared:
+    """What the connections of a worker share."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self.settings = app.settings
+        self.connections: set[Connection] = set()
+        self.draining = False
+        self.buffered = 0
+        self.tick()
+
+    def tick(self) -> None:
+        """Now and then: the date for answers, and an end to clients that are too slow."""
+        lines = [
+            "date: " + formatdate(time.time(), usegmt=True),
+            "x-content-type-options: nosniff",
+            "cache-control: no-store",
+        ]
+        if self.settings.tls_certificate:
+            lines.append("strict-transport-security: max-age=31536000")
+        self.head = "".join(f"{line}\r\n" for line in lines).encode()
+        now = asyncio.get_running_loop().time()
+        for connection in list(self.connections):
+            connection.expire(now)
 
 
 class Listener:

@@ -15,7 +15,6 @@ import numpy as np
 from model import ModelError, manifest
 from model.manifest import MODEL, Manifest
 from model.predictor import Predictor
-from serving import signature
 from serving.errors import ServingError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
@@ -46,6 +45,8 @@ def load(path: Path, public_key: Path | None = None, expected: str = "", max_bat
     try:
         with _folder(path) as folder:
             if public_key:
+                from serving import signature  # noqa: PLC0415 (10 MB that few servers need)
+
                 signature.verify(folder, public_key)
             described = manifest.load(folder)
             predictor = Predictor(folder / MODEL)
