@@ -11,10 +11,8 @@ from serving.config import Settings
 from serving.errors import Refused
 
 
-def check(url: bytes, headers: Mapping[bytes, bytes], version: str, hosts: int, settings: Settings) -> None:
-    """Raise Refused with the status that fits when a head is too long, ambiguous, or of a kind not spoken here."""
-    if len(url) + sum(map(len, headers.values())) + sum(map(len, headers)) > settings.max_header:
-        raise Refused(431, f"the headers are longer than {settings.max_header} bytes")
+def check(headers: Mapping[bytes, bytes], version: str, hosts: int, settings: Settings) -> None:
+    """Raise Refused with the status that fits when a head is ambiguous or of a kind not spoken here."""
     if version not in {"1.0", "1.1"}:
         raise Refused(505, "send HTTP/1.1")
     if hosts != 1 and (hosts or version == "1.1"):
@@ -24,6 +22,11 @@ def check(url: bytes, headers: Mapping[bytes, bytes], version: str, hosts: int, 
     length = headers.get(b"content-length", b"0")
     if len(length) > 18 or int(length) > settings.max_body:
         raise too_large(settings)
+
+
+def size(url: bytes, headers: Mapping[bytes, bytes]) -> int:
+    """Return the bytes of a request's target and headers."""
+    return len(url) + sum(map(len, headers.values())) + sum(map(len, headers))
 
 
 def too_large(settings: Settings) -> Refused:

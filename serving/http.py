@@ -91,7 +91,7 @@ class Connection(asyncio.Protocol):
             self._unused += len(rest)
             rest = self._feed(rest)
         if self._ending is None and self._reading is not None and self._unused > self._allowance():
-            self._refuse(Refused(431, f"the headers are longer than {self._shared.settings.max_header} bytes"))
+            self._refuse(self._too_long())
 
     def _feed(self, data: bytes) -> bytes | None:
         """Parse, and return what is to be parsed again, if anything is."""
@@ -168,12 +168,16 @@ class Connection(asyncio.Protocol):
         self._in_head = False
         if self._ending is not None or self._parser.should_upgrade():
             return
+        settings = self._shared.settings
         self._method = self._parser.get_method().decode("ascii")
         try:
             if self._header_count > MAX_HEADERS:
                 raise Refused(431, f"more than {MAX_HEADERS} headers")  # noqa: TRY301 (answered as any other)
+            # All that was read is an upper bound, and costs less to know.
+            if self._unused > settings.max_header and head.size(self._url, self._headers) > settings.max_header:
+                raise self._too_long()
             version = self._parser.get_http_version()
-            head.check(self._url, self._headers, version, self._hosts, self._shared.settings)
+            head.check(self._headers, version, self._hosts, settings)
         except Refused as refused:
             self._refuse(refused)
             return
@@ -298,6 +302,9 @@ class Connection(asyncio.Protocol):
             self._transport.write_eof()
         else:
             self._transport.close()
+
+    def _too_long(self) -> Refused:
+        return Refused(431, f"the headers are longer than {self._shared.settings.max_header} bytes")
 
     def _too_large(self) -> Refused:
         return head.too_large(self._shared.settings)

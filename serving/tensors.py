@@ -58,7 +58,7 @@ def from_flat(data: list[int], dimensions: Sequence[int]) -> Pixels:
 
 def shaped(pixels: Pixels, dimensions: Sequence[int]) -> Pixels:
     """Return pixels in a shape. Raises Refused when they do not fill it exactly."""
-    if len(dimensions) > MOST_DIMENSIONS or any(not 0 <= side <= pixels.size for side in dimensions):
+    if len(dimensions) > MOST_DIMENSIONS or min(dimensions, default=0) < 0 or max(dimensions, default=0) > pixels.size:
         raise Refused(400, f"shape {str(dimensions[:MOST_DIMENSIONS])[:80]} is not that of {pixels.size} values")
     if math.prod(dimensions) != pixels.size:
         raise Refused(400, f"shape {list(dimensions)} holds {math.prod(dimensions)} values, got {pixels.size}")

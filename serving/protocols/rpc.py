@@ -93,7 +93,8 @@ def _handler(app: App, name: str, method: _Method) -> Any:  # noqa: ANN401 (grpc
         metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
         try:
             authorization = metadata.get("authorization")
-            client = app.identify(method.scope, authorization.encode() if authorization else None, _address(context))
+            address = _address(context) if app.counts_by_address else ""
+            client = app.identify(method.scope, authorization.encode() if authorization else None, address)
             async with asyncio.timeout(app.settings.read_timeout):
                 message = await context.read()
             if message is grpc.aio.EOF:
