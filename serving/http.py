@@ -316,7 +316,8 @@ class Connection(asyncio.Protocol):
             if now - self._stalled > settings.read_timeout:
                 self._transport.abort()
         elif self._ending is not None:
-            if self._task is None and not self._pending and now - self._ending > LINGER:
+            patience = settings.read_timeout if self._reading is None else LINGER
+            if self._task is None and not self._pending and now - self._ending > patience:
                 self._transport.abort()
         elif self._reading is not None:
             if now - self._reading > settings.read_timeout:

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
-from model import inputs
 from model.inputs import InputError, decode, to_batch, to_pixels
 from tests.conftest import encode, picture
 
@@ -62,11 +61,12 @@ def test_anything_else_is_refused_with_its_reason(data: bytes, message: str) -> 
         decode(data)
 
 
-def test_a_decompression_bomb_is_refused_before_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decompression_bomb_is_refused_before_decoding() -> None:
     """The pixel count in the header decides, before any pixel is unpacked."""
-    monkeypatch.setattr(inputs, "MAX_PIXELS", 99)
     with pytest.raises(InputError, match="12x10 pixels are more than 99"):
-        decode(encode(picture()))
+        decode(encode(picture()), max_pixels=99)
+    with pytest.raises(InputError, match="12x10 pixels are more than 99"):
+        to_batch([encode(picture())], (4, 4, 1), max_pixels=99)
 
 
 def test_a_photo_is_turned_upright() -> None:

@@ -17,6 +17,7 @@ from serving import release
 from serving.errors import ServingError
 from serving.release import ReleaseError
 from serving.signature import NAME, SignatureError
+from tests.conftest import need
 from tests.serving.conftest import make_release
 
 
@@ -110,6 +111,7 @@ def test_hostile_bundles_are_refused(folder: Path, tmp_path: Path, monkeypatch: 
 @pytest.fixture
 def signed(folder: Path, tmp_path: Path) -> tuple[Path, Path]:
     """A release signed by `model_signing`, and the public key."""
+    need("openssl")
     private, public = tmp_path / "private.pem", tmp_path / "public.pem"
     subprocess.run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", private], check=True)
     subprocess.run(["openssl", "pkey", "-in", private, "-pubout", "-out", public], check=True)
