@@ -2,7 +2,7 @@
 
 python -m serving.client image.png photo.jpg
 python -m serving.client --url https://model.example.com --expect 7 image.png
-SLIPWAY_KEY=... python -m serving.client image.png
+SERVING_KEY=... python -m serving.client image.png
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from serving.errors import ServingError
 
-KEY = "SLIPWAY_KEY"
+KEY = "SERVING_KEY"
 COLUMNS = "{:<32} {:<20} {:>11} {:>9}"
 
 

@@ -22,7 +22,7 @@ from model import manifest
 from model.inputs import Pixels
 from model.manifest import MODEL
 from model.predictor import Predictor, Probabilities
-from tests.conftest import ROOT, wait_for
+from tests.conftest import ROOT, need, wait_for
 
 Json = Any
 
@@ -151,6 +151,23 @@ def _end(server: Server) -> None:
         for child in children:
             os.kill(child, signal.SIGKILL)
         raise
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Path:
+    """A CA, a server's certificate for 127.0.0.1, a client's, and one of another CA."""
+    need("openssl")
+
+    def openssl(command: str) -> None:
+        subprocess.run(["openssl", *command.split()], cwd=tmp_path, check=True, capture_output=True)
+
+    (tmp_path / "names").write_text("subjectAltName=IP:127.0.0.1\n")
+    for ca in ("ca", "other"):
+        openssl(f"req -x509 -newkey rsa:2048 -nodes -keyout {ca}.key -out {ca}.pem -days 2 -subj /CN={ca}")
+    for name, ca in (("server", "ca"), ("client", "ca"), ("stranger", "other")):
+        openssl(f"req -newkey rsa:2048 -nodes -keyout {name}.key -out {name}.csr -subj /CN={name}")
+        openssl(f"x509 -req -in {name}.csr -CA {ca}.pem -CAkey {ca}.key -out {name}.pem -days 2 -extfile names")
+    return tmp_path
 
 
 @pytest.fixture(scope="session")

@@ -36,7 +36,7 @@ def write_keys(folder: Path, kind: str = "ed25519") -> tuple[Path, Path]:
 
 def issue(capsys: pytest.CaptureFixture[str], file: Path, *options: str) -> str:
     keys.main([str(file), "issue", "--name", "ci", *options])
-    return capsys.readouterr().out.strip()
+    return capsys.readouterr().out.split()[-1]
 
 
 def refused(authenticator: Authenticator, secret: str | bytes | None, scope: str = "predict") -> tuple[int, str]:

@@ -12,8 +12,9 @@ from PIL import Image
 from model.inputs import Pixels
 from model.predictor import Probabilities
 from serving import client
-from tests.conftest import ROOT
-from tests.serving.conftest import Server
+from tests.conftest import ROOT, wait_for
+from tests.serving.conftest import Serve, Server
+from tests.serving.test_auth import issue, write_keys
 
 
 @pytest.fixture
@@ -56,3 +57,21 @@ def test_what_is_wrong_is_said(
 def test_the_known_answer(server: Server, picture: Path, answers: Probabilities) -> None:
     """A deployment goes on when picture and label fit."""
     client.main([str(picture), "--url", server.url, "--expect", str(answers[0].argmax())])
+
+
+def test_a_server_that_asks_for_credentials(
+    serve: Serve, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key comes from the environment; without it the reason is said. A signed token does as well as a key."""
+    private, public = write_keys(tmp_path)
+    file = tmp_path / "keys.json"
+    issue(capsys, file, "--scope", "predict")
+    server = serve(api_keys=file, jwt_keys=public)
+    with pytest.raises(SystemExit, match="status 401"):
+        client.main([str(picture), "--url", server.url])
+    for options in ((), ("--sign", str(private))):
+        secret = issue(capsys, file, "--scope", "predict", *options)
+        monkeypatch.setenv("SERVING_KEY", secret)
+        header = {"Authorization": f"Bearer {secret}"}
+        wait_for(lambda header=header: server.ask("GET", "/v2", None, header)[0] == 200, "the credential to be known")
+        client.main([str(picture), "--url", server.url])

@@ -6,7 +6,6 @@ import json
 import re
 import socket
 import ssl
-import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.inputs import Pixels
-from tests.conftest import need, wait_for
+from tests.conftest import wait_for
 from tests.serving.conftest import Serve, Server, infer_body
 
 CUT = "reset|pipe|closed|ended|refused|TLS|SSL|EOF|certificate|alert"
@@ -315,23 +314,6 @@ def test_every_answer_is_hardened(server: Server) -> None:
         assert headers["cache-control"] == "no-store"
         assert "server" not in headers
     assert "default-src 'none'" in server.ask("GET", "/")[1]["content-security-policy"]
-
-
-@pytest.fixture
-def certificates(tmp_path: Path) -> Path:
-    """A CA, a server's certificate for 127.0.0.1, a client's, and one of another CA."""
-    need("openssl")
-
-    def openssl(command: str) -> None:
-        subprocess.run(["openssl", *command.split()], cwd=tmp_path, check=True, capture_output=True)
-
-    (tmp_path / "names").write_text("subjectAltName=IP:127.0.0.1\n")
-    for ca in ("ca", "other"):
-        openssl(f"req -x509 -newkey rsa:2048 -nodes -keyout {ca}.key -out {ca}.pem -days 2 -subj /CN={ca}")
-    for name, ca in (("server", "ca"), ("client", "ca"), ("stranger", "other")):
-        openssl(f"req -newkey rsa:2048 -nodes -keyout {name}.key -out {name}.csr -subj /CN={name}")
-        openssl(f"x509 -req -in {name}.csr -CA {ca}.pem -CAkey {ca}.key -out {name}.pem -days 2 -extfile names")
-    return tmp_path
 
 
 def over_tls(server: Server, folder: Path, client: str = "", **options: object) -> int:

@@ -180,3 +180,19 @@ def test_credentials(serve: Serve, tmp_path: Path, capsys: pytest.CaptureFixture
         assert client.refused("ModelInfer", infer(images[:1]))[0] is grpc.StatusCode.UNAUTHENTICATED
         found = client.call("ModelInfer", infer(images[:1]), metadata=[("authorization", f"Bearer {secret}")])
         assert found.outputs
+
+
+def test_tls_and_client_certificates(serve: Serve, certificates: Path, images: Pixels) -> None:
+    """As over HTTP: who has a certificate of the CA is answered, nobody else."""
+    read = {path.name: path.read_bytes() for path in certificates.iterdir()}
+    paths = {"tls_certificate": certificates / "server.pem", "tls_key": certificates / "server.key"}
+    server = serve(**paths, tls_client_ca=certificates / "ca.pem")
+    address = f"127.0.0.1:{server.ports['grpc.port']}"
+    ours = grpc.ssl_channel_credentials(read["ca.pem"], read["client.key"], read["client.pem"])
+    with grpc.secure_channel(address, ours) as channel:
+        assert Client(channel).call("ModelInfer", infer(images[:1])).outputs
+    for key, chain in ((None, None), (read["stranger.key"], read["stranger.pem"])):
+        with grpc.secure_channel(address, grpc.ssl_channel_credentials(read["ca.pem"], key, chain)) as channel:
+            assert Client(channel).refused("ServerLive", pb.ServerLiveRequest())[0] is grpc.StatusCode.UNAVAILABLE
+    with grpc.insecure_channel(address) as channel:
+        assert Client(channel).refused("ServerLive", pb.ServerLiveRequest())[0] is grpc.StatusCode.UNAVAILABLE

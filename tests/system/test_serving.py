@@ -91,7 +91,7 @@ def test_keys_are_issued_listed_and_revoked(tmp_path: Path) -> None:
 def test_the_page_names_what_there_is() -> None:
     """Every setting that it names is one, and every address of the table is answered."""
     known = {variable(field.name) for field in msgspec.structs.fields(Settings)}
-    assert set(re.findall(r"SLIPWAY_[A-Z_]+", PAGE)) <= known | {"SLIPWAY_KEY"}
+    assert set(re.findall(r"SLIPWAY_[A-Z_]+", PAGE)) <= known
     routes = protocols.routes("classifier")
     for path in re.findall(r"`(/[a-z0-9/:.]*)`", PAGE):
         if path not in {"/versions/", "/labels/stable"}:
