@@ -8,6 +8,7 @@ import resource
 import signal
 import socket
 import sys
+import time
 from asyncio.subprocess import Process
 from contextlib import suppress
 from pathlib import Path
@@ -24,8 +25,8 @@ from serving.totals import Totals
 
 PATIENCE = 120
 """Seconds for a worker to load a release."""
-LONGEST_PAUSE = 30
-"""Seconds between two starts of a worker that keeps ending."""
+YOUNG, LONGEST_PAUSE = 10, 30
+"""Seconds that a worker lives when nothing is wrong; seconds between two starts of one that keeps ending before."""
 
 
 class _Worker:
@@ -111,6 +112,8 @@ class Supervisor:
 
     async def _start(self) -> _Worker:
         """Return a worker that is ready. Raises ServingError when it ends before."""
+        if self._stopping.is_set():
+            raise ServingError("the server is shutting down")
         ours, theirs = socket.socketpair()
         listening, control = self._listening.fileno(), theirs.fileno()
         grpc_port = self._grpc.getsockname()[1] if self._grpc else 0
@@ -132,9 +135,10 @@ class Supervisor:
         return worker
 
     async def _keep(self, worker: _Worker) -> None:
-        """Replace a worker whenever it ends, with growing pauses when it ends at once."""
-        pause = 0
+        """Replace a worker whenever it ends; one that keeps ending young after growing pauses."""
+        young = 0
         while True:
+            began = time.monotonic()
             code = await worker.process.wait()
             self._workers.pop(worker.process.pid, None)
             self._totals.forget(worker.process.pid)
@@ -143,16 +147,16 @@ class Supervisor:
             event("worker-ended", "error", **{"process.exit_code": code, "process.child.pid": worker.process.pid})
             self._totals.merge(0, [Sample(WORKER_EXITS.name, (), [1])])
             self._count_workers()
+            young = young + 1 if time.monotonic() - began < YOUNG else 0
             while not self._stopping.is_set():
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), min(2**young - 1, LONGEST_PAUSE) if young > 1 else 0)
                 try:
                     async with self._changing:
                         worker = await self._start()
                 except (ServingError, OSError):
-                    pause = min(2 * pause + 1, LONGEST_PAUSE)
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(self._stopping.wait(), pause)
+                    young += 1
                 else:
-                    pause = 0
                     break
 
     async def _follow(self, worker: _Worker) -> None:
