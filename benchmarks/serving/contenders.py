@@ -71,7 +71,16 @@ def running(core: str, images: Pixels, key: str, key_file: Path) -> Iterator[dic
         found = {}
         for position, (name, (path, make)) in enumerate(peers.items()):
             port = FIRST_PORT + 10 * position
-            command = [UV, "run", "--quiet", "--locked", "--script", PEERS / f"on_{name}.py"]
+            command = [
+                UV,
+                "run",
+                "--quiet",
+                "--locked",
+                "--python",
+                sys.executable,
+                "--script",
+                PEERS / f"on_{name}.py",
+            ]
             command += [str(port), str(port + 5), str((ARTIFACTS / MODEL).absolute())]
             pid = stack.enter_context(process(core, command, {}))
             found[name] = Contender(name, f"http://127.0.0.1:{port}{path}", make(images), port + 5, pid)

@@ -106,13 +106,13 @@ def _print(console: Console, found: list[Measured], chosen: Measured) -> None:
 def draw(found: list[Measured], chosen: Measured, path: Path) -> None:
     from matplotlib import pyplot as plt  # noqa: PLC0415 (slow, and the numbers do without)
 
-    figure, axes = plt.subplots(figsize=(9, 5), layout="constrained")
+    figure, axes = plt.subplots(figsize=(9, 6), layout="constrained")
     for one in found:
         points = [(speed.p99, speed.rate) for speed in one.speeds.values()]
         width, alpha = (2.5, 1.0) if one is chosen else (1.0, 0.5)
         axes.plot(*zip(*points, strict=True), marker="o", markersize=4, label=one.name, lw=width, alpha=alpha)
     axes.set(xscale="log", xlabel=f"p99 in ms, at {', '.join(map(str, CONNECTIONS))} connections", ylabel="requests/s")
-    axes.legend(fontsize=7)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=7)
     with atomic(path) as partial:
         figure.savefig(partial, dpi=110, format="png")
 

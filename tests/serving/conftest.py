@@ -51,7 +51,8 @@ class Server:
         self.ports = {name: number for name, number in said.items() if name.endswith(".port")}
 
     def lines(self) -> list[Json]:
-        return [json.loads(line) for line in self.log.read_text().split("\n") if line.startswith("{")]
+        whole = self.log.read_text().split("\n")[:-1]  # the last may still be written
+        return [json.loads(line) for line in whole if line.startswith("{")]
 
     def events(self, action: str) -> list[Json]:
         return [line for line in self.lines() if line.get("event.action") == action]

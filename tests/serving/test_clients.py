@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def test_clients_of_other_servers(
     """Triton's, with binary data, its default, with JSON and over gRPC; KServe's."""
     np.save(tmp_path / "images.npy", images)
     uv = next(path for path in (ROOT / ".tools" / "uv", ROOT / ".venv" / "bin" / "uv") if path.exists())
-    command = [uv, "run", "--quiet", "--locked", "--script", SCRIPT, name, server.url]
+    command = [uv, "run", "--quiet", "--locked", "--python", sys.executable, "--script", SCRIPT, name, server.url]
     command += [f"127.0.0.1:{server.ports['grpc.port']}", tmp_path / "images.npy", tmp_path / "answers.npy"]
     environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
     subprocess.run(command, check=True, env=environment)
