@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
+from select import PIPE_BUF
 
 import msgspec
+
+STANDARD_OUTPUT = 1
 
 
 def event(action: str, level: str = "info", /, **fields: object) -> None:
@@ -27,7 +29,10 @@ def timestamp(seconds: float) -> str:
 
 
 def write(lines: bytes) -> None:
-    """In one call, so that lines of several processes do not mix."""
+    """Write whole lines in pieces that the system does not mix with those of other processes (write(2), PIPE_BUF)."""
+    start = 0
     with suppress(OSError):  # whoever read them has gone, and requests matter more
-        sys.stdout.buffer.write(lines)
-        sys.stdout.buffer.flush()
+        while start < len(lines):
+            end = lines.rfind(b"\n", start, start + PIPE_BUF) + 1 or lines.find(b"\n", start) + 1
+            os.write(STANDARD_OUTPUT, lines[start:end])
+            start = end
