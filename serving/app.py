@@ -39,7 +39,7 @@ class App:
         self.authenticator = None if settings.open else _authenticator(settings)
         self._rate_limit = RateLimit(settings.rate_limit / settings.workers) if settings.rate_limit else None
         self.counts_by_address = bool(self._rate_limit) and not self.authenticator
-        self._routes = protocols.routes(settings.model_name)
+        self._routes = protocols.Routes(settings.model_name)
 
     def admit(self, method: str, path: str, headers: Mapping[bytes, bytes], address: str) -> Admission | Refused:
         """Return what a request's headers ask for, or why it will not be answered."""

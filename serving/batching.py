@@ -71,20 +71,17 @@ class Batcher:
 
     def _infer(self) -> None:
         self._scheduled = False
-        batch = self._next_batch()
-        if batch:
-            images = batch[0].images if len(batch) == 1 else np.concatenate([one.images for one in batch])
-            if self._pool is None:
-                try:
-                    answers = self.release.predictor.predict(images)
-                except Exception as error:  # noqa: BLE001 (whoever waits must hear of it)
-                    _fail(batch, error)
+        if batch := self._next_batch():
+            try:
+                images = batch[0].images if len(batch) == 1 else np.concatenate([one.images for one in batch])
+                if self._pool is None:
+                    self._answer(batch, images, self.release.predictor.predict(images))
                 else:
-                    self._answer(batch, images, answers)
-            else:
-                self._free -= 1
-                inference = self._loop.run_in_executor(self._pool, self.release.predictor.predict, images)
-                inference.add_done_callback(lambda done: self._finish(batch, images, done))
+                    inference = self._loop.run_in_executor(self._pool, self.release.predictor.predict, images)
+                    inference.add_done_callback(lambda done: self._finish(batch, images, done))
+                    self._free -= 1
+            except Exception as error:  # noqa: BLE001 (whoever waits must hear of it)
+                _fail(batch, error)
         self._schedule()
 
     def _next_batch(self) -> list[_Waiting]:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import ssl
-import struct
-import sys
 import time
 from email.utils import formatdate
-from socket import SOL_SOCKET, socket
+from socket import socket
 
 from serving.app import App
 from serving.http import Connection
+from serving.sockets import drop_new
 
 LAST_ACCEPTS = 0.05
 """Seconds for connections that the kernel has made already."""
-SO_ATTACH_FILTER = 26  # socket(7); Python has no name for it
-BPF_RETURN = 0x06  # linux/bpf_common.h: BPF_RET | BPF_K; of 0 bytes, which drops the packet
 
 
 class Shared:
@@ -73,7 +69,7 @@ class Listener:
         self.drain()
         if self._server:
             for listening in self._server.sockets:
-                _drop_new(listening)
+                drop_new(listening)
             await asyncio.sleep(LAST_ACCEPTS)
             self._server.close()
         while self.shared.connections:
@@ -85,15 +81,3 @@ class Listener:
         """End what a stop has waited for long enough."""
         for connection in list(self.shared.connections):
             connection.abort()
-
-
-def _drop_new(listening: socket) -> None:
-    """Let the kernel drop packets that ask for a connection: it would reset those that wait when the socket closes.
-
-    Their clients try again a second later, and then hear that nobody listens. Elsewhere than on Linux they are reset.
-    """
-    if sys.platform != "linux":
-        return
-    drop = ctypes.create_string_buffer(struct.pack("HBBI", BPF_RETURN, 0, 0, 0))
-    program = struct.pack("HP", 1, ctypes.addressof(drop))
-    listening.setsockopt(SOL_SOCKET, SO_ATTACH_FILTER, program)

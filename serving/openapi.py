@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
+from serving import protocols
 from serving.config import Settings
-from serving.protocols import admin, images, open_inference, sagemaker, site, tensorflow_serving
+from serving.protocols import admin, images, open_inference, sagemaker, tensorflow_serving
 from serving.release import Release
 from serving.requests import JSON
 
@@ -30,23 +31,22 @@ def describe(settings: Settings, release: Release) -> Schema:
     schema = dict(zip(types, schemas, strict=True))
     bodies = {name: {"anyOf": [schema[kind] for kind in kinds]} for name, kinds in _BODIES.items()}
     paths: dict[str, Schema] = {}
-    for module in (open_inference, tensorflow_serving, sagemaker, images, admin, site):
-        for route in module.ROUTES:
-            path = route.path.replace("{model}", settings.model_name)
-            ok: Schema = {"description": "the answer"}
-            media = "text/html" if route.name == "site.page" else JSON.decode()
-            ok["content"] = {media: {"schema": schema[_ANSWERS[route.name]] if route.name in _ANSWERS else {}}}
-            operation: Schema = {
-                "operationId": f"{route.method}-{path}",
-                "tags": [route.name.partition(".")[0]],
-                "responses": {"200": ok} | {code: {"$ref": "#/components/responses/Refused"} for code in REFUSALS},
-                "parameters": _parameters(path, route.name),
-            }
-            if route.name in _BODIES or route.name in {"images.predict", "sagemaker.invocations"}:
-                operation["requestBody"] = {"required": True, "content": _content(route.name, bodies)}
-            if route.scope and not settings.open:
-                operation["security"] = [{"bearer": []}]
-            paths.setdefault(path, {})[route.method.lower()] = operation
+    for route in protocols.routes():
+        path = route.path.replace("{model}", settings.model_name)
+        ok: Schema = {"description": "the answer"}
+        media = "text/html" if route.name == "site.page" else JSON.decode()
+        ok["content"] = {media: {"schema": schema[_ANSWERS[route.name]] if route.name in _ANSWERS else {}}}
+        operation: Schema = {
+            "operationId": f"{route.method}-{path}",
+            "tags": [route.name.partition(".")[0]],
+            "responses": {"200": ok} | {code: {"$ref": "#/components/responses/Refused"} for code in REFUSALS},
+            "parameters": _parameters(path, route.name),
+        }
+        if route.name in _BODIES or route.name in {"images.predict", "sagemaker.invocations"}:
+            operation["requestBody"] = {"required": True, "content": _content(route.name, bodies)}
+        if route.scope and not settings.open:
+            operation["security"] = [{"bearer": []}]
+        paths.setdefault(path, {})[route.method.lower()] = operation
     return {
         "openapi": "3.1.0",
         "info": {"title": settings.model_name, "version": release.name},

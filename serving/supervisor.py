@@ -10,11 +10,13 @@ import socket
 import sys
 import time
 from asyncio.subprocess import Process
+from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
+from serving import sockets
 from serving.config import Settings
 from serving.errors import ServingError
 from serving.logs import event
@@ -53,23 +55,20 @@ class Supervisor:
         self._settings = settings
         self._target = msgspec.structs.replace(configured(settings), expected=settings.release)
         self._swap_number = 0
-        self._listening = _bind(settings.host, settings.port, "SLIPWAY_PORT")
-        # Held and never listened on: workers share it, each with a socket of its own, as gRPC does by itself.
-        self._grpc = (
-            _bind(settings.host, settings.grpc_port, "SLIPWAY_GRPC_PORT", shared=True) if settings.grpc else None
-        )
+        self._listening = sockets.listen(settings.host, settings.port, "SLIPWAY_PORT")
+        self._grpc = sockets.reserve(settings.host, settings.grpc_port, "SLIPWAY_GRPC_PORT") if settings.grpc else None
         self._totals = Totals()
         self._workers: dict[int, _Worker] = {}
         self._changing = asyncio.Lock()
         self._stopping = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT. Raises ServingError when the workers cannot start."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
-        tasks: set[asyncio.Task[None]] = set()
-        loop.add_signal_handler(signal.SIGHUP, lambda: tasks.add(asyncio.create_task(self._reload())))
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._background(self._reload()))
         metrics_port = self._serve_metrics()
         starting = [asyncio.create_task(self._start()) for _ in range(self._settings.workers)]
         stopped = asyncio.create_task(self._stopping.wait())
@@ -88,6 +87,11 @@ class Supervisor:
             await asyncio.gather(*starting, return_exceptions=True)
             for worker in self._workers.values():
                 worker.kill()
+
+    def _background(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _addresses(self, metrics_port: int) -> dict[str, int]:
         addresses: dict[str, int] = {"http.port": self._listening.getsockname()[1]}
@@ -160,7 +164,6 @@ class Supervisor:
                     break
 
     async def _follow(self, worker: _Worker) -> None:
-        swaps: set[asyncio.Task[None]] = set()
         async for message in worker.channel.messages():
             match message:
                 case Ready(release):
@@ -170,9 +173,7 @@ class Supervisor:
                 case Counted(samples):
                     self._totals.merge(worker.process.pid, samples)
                 case Swap():
-                    task = asyncio.create_task(self._swap_for(worker, message))
-                    swaps.add(task)
-                    task.add_done_callback(swaps.discard)
+                    self._background(self._swap_for(worker, message))
         worker.gone = True
         await worker.process.wait()  # so that it can say why
         if not worker.ready.done():
@@ -246,33 +247,6 @@ class Supervisor:
                 if late and worker.process.returncode is None:
                     event("killed", "error", **{"process.child.pid": worker.process.pid})
                     worker.kill()
-
-
-def _bind(host: str, port: int, name: str, *, shared: bool = False) -> socket.socket:
-    """Return a bound socket; a shared port is tried without sharing first, because another server may share it too."""
-    try:
-        bound = _bound(host, port, socket.SO_REUSEADDR)
-        if shared:
-            port = bound.getsockname()[1]
-            bound.close()
-            bound = _bound(host, port, socket.SO_REUSEPORT)
-        else:
-            bound.listen(2048)
-    except OSError as error:
-        raise ServingError(f"{name}={port} on {host}: {error.strerror}") from error
-    return bound
-
-
-def _bound(host: str, port: int, option: int) -> socket.socket:
-    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, option, 1)
-        bound.bind((host, port))
-        bound.setblocking(False)  # noqa: FBT003 (the socket's own)
-    except OSError:
-        bound.close()
-        raise
-    return bound
 
 
 async def _main(settings: Settings) -> None:

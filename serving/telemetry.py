@@ -21,6 +21,8 @@ from serving.tally import Tally
 
 SAMPLED = 64
 """Most images of a release whose pixels are looked at between two flushes: enough for drift, constant in cost."""
+LINES = 256
+"""Records that wait at most, so that writing them down never holds up requests for long."""
 _NAMES = {
     "time": "@timestamp",
     "level": "log.level",
@@ -37,10 +39,6 @@ _NAMES = {
 }
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _encode_lines = msgspec.json.Encoder().encode_lines
-
-
-LINES = 256
-"""Records that wait at most, so that writing them down never holds up requests for long."""
 
 
 class Record(msgspec.Struct, omit_defaults=True, kw_only=True, rename=_NAMES.get):
@@ -71,7 +69,7 @@ class Telemetry:
         self._answers: dict[Release, list[Probabilities]] = defaultdict(list)
         self._images: dict[Release, list[Pixels]] = defaultdict(list)
         self._waits: dict[Release, list[float]] = defaultdict(list)
-        self._sampled = 0
+        self._sampled: dict[Release, int] = defaultdict(int)
 
     def inferred(self, release: Release, images: Pixels, answers: Probabilities, waits: list[float]) -> None:
         """Remember one inference: what went in, what came out, how long each request had waited."""
@@ -79,8 +77,8 @@ class Telemetry:
             return
         self._answers[release].append(answers)
         self._waits[release] += waits
-        if self._sampled < SAMPLED:
-            self._sampled += len(images)
+        if self._sampled[release] < SAMPLED:
+            self._sampled[release] += len(images)
             self._images[release].append(images)
 
     def remember(self, record: Record) -> None:
@@ -130,7 +128,7 @@ class Telemetry:
         self._answers.clear()
         self._images.clear()
         self._waits.clear()
-        self._sampled = 0
+        self._sampled.clear()
 
 
 def _resident_memory() -> int:

@@ -30,11 +30,11 @@ class Route(NamedTuple):
 class Routes:
     """Finds a route: by its exact path where it has no version, and else by pattern."""
 
-    def __init__(self, routes: list[Route], model_name: str) -> None:
+    def __init__(self, model_name: str) -> None:
         self._exact: dict[str, dict[str, Route]] = {}
         self._patterns: list[tuple[re.Pattern[str], dict[str, Route]]] = []
         found: dict[str, dict[str, Route]] = {}
-        for route in routes:
+        for route in routes():
             found.setdefault(route.path.replace("{model}", model_name), {})[route.method] = route
         for path, methods in found.items():
             if "{version}" in path:
@@ -64,8 +64,9 @@ class Routes:
         return route, version
 
 
-def routes(model_name: str) -> Routes:
+def routes() -> list[Route]:
+    """Return every address there is."""
     from serving.protocols import admin, images, open_inference, sagemaker, site, tensorflow_serving  # noqa: PLC0415
 
     modules = (open_inference, tensorflow_serving, sagemaker, images, admin, site)
-    return Routes([route for module in modules for route in module.ROUTES], model_name)
+    return [route for module in modules for route in module.ROUTES]

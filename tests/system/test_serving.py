@@ -65,6 +65,7 @@ def test_the_client_and_curl_get_the_models_answer(url: str, picture: Path) -> N
     answers = predictor.predict(to_batch([picture.read_bytes()], predictor.input_shape))[0]
     label = manifest.load(ARTIFACTS).labels[answers.argmax()]
     assert "python -m serving.client picture.png" in PAGE
+    assert ".venv/bin/python -m serving.client picture.png  #" in (ROOT / "README.md").read_text()
     command = [ROOT / ".venv/bin/python", "-m", "serving.client", "--url", url, "--expect", label, picture]
     assert label in subprocess.check_output(command, cwd=ROOT, text=True)
     (line,) = re.findall(r"^curl (.*)$", PAGE, re.MULTILINE)
@@ -92,7 +93,7 @@ def test_the_page_names_what_there_is() -> None:
     """Every setting that it names is one, and every address of the table is answered."""
     known = {variable(field.name) for field in msgspec.structs.fields(Settings)}
     assert set(re.findall(r"SLIPWAY_[A-Z_]+", PAGE)) <= known
-    routes = protocols.routes("classifier")
+    routes = protocols.Routes("classifier")
     for path in re.findall(r"`(/[a-z0-9/:.]*)`", PAGE):
         if path not in {"/versions/", "/labels/stable"}:
             assert any(_answered(routes, method, path) for method in ("GET", "POST")), path
