@@ -1,23 +1,29 @@
 # The only command surface: every target is a line or two, logic lives in Python.
 PYTHON ?= python3
 UV := $(or $(shell command -v uv),.tools/uv)
-ENVIRONMENT := .venv/.synced
+# uv's own variable: CI on one machine shares an environment between jobs.
+VENV := $(or $(UV_PROJECT_ENVIRONMENT),.venv)
+ENVIRONMENT := $(VENV)/.synced
 REPORT := reports/index.html
 # Given on the command line or not at all: a variable of the environment by chance is none.
 SOURCE :=
 BASE := origin/main
 NAME :=
+TAG :=
 REPLACE := no
 SKIP_BAD := no
+PUSH := no
+UNTRACKED := .dvc .forge .tools .venv artifacts data dist reports
+OSV_URL ?= https://api.osv.dev
 flag = $(if $(filter yes,$($1)),$2,$(if $(filter-out no,$($1)),$(error $1=$($1): say yes or no)))
 
-export BASE NAME
-export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export BASE NAME TAG
+export PATH := $(abspath $(VENV))/bin:$(PATH)
 unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV # imports are twice as slow without bytecode
 
 # An interrupted run must not delete what Git tracks.
 .PRECIOUS: dvc.lock
-.PHONY: all help data repro report review serve tune test lint bench bench-serving clean
+.PHONY: all help data repro check-lock report review release serve tune test lint audit forge bench bench-serving clean
 
 all: report ## Set up, train, quantize, evaluate and report (also: make)
 	@python -m pipelines.review.summary $(REPORT)
@@ -28,12 +34,18 @@ help: ## List the targets
 data: $(ENVIRONMENT) ## Restore data/; or add SOURCE=<folder, archive or s3://bucket/prefix> [REPLACE=yes] [SKIP_BAD=yes]
 	@python -m pipelines.training.$(if $(SOURCE),ingest "$$SOURCE" $(call flag,REPLACE,--replace) $(call flag,SKIP_BAD,--skip-bad),restore)
 
-repro: dvc.lock ## Run the stages of dvc.yaml that are out of date
+repro: dvc.lock ## Run the stages of dvc.yaml that are out of date; PUSH=yes also stores what they made
+
+check-lock: $(ENVIRONMENT) ## Check that dvc.lock matches code and params, and that the remote has all it names
+	@python -m pipelines.tracking.check_lock
 
 report: $(REPORT) ## Write reports/index.html
 
 review: report ## Judge against BASE=origin/main or another revision, report, comment on the merge request
 	@python -m pipelines.review --base "$$BASE" --name "$$NAME"
+
+release: repro ## Judge and pack the release TAG=v1.2.3
+	@python -m pipelines.delivery.release "$$TAG"
 
 serve: report ## Serve the newest model on http://127.0.0.1:8080
 	@env $(shell cat reports/tune.env 2>/dev/null) python -m serving
@@ -41,13 +53,19 @@ serve: report ## Serve the newest model on http://127.0.0.1:8080
 tune: report ## Find the fastest settings for this model and machine; serve goes by them
 	python -m benchmarks.serving.tune
 
-test: report ## Run every test
+test: data report ## Run every test
 	pytest
 
-lint: $(ENVIRONMENT) ## Check style and types
-	ruff check
-	ruff format --check
+lint: $(ENVIRONMENT) ## Check style and types, and that no secret was ever committed
+	ruff check && ruff format --check
 	mypy
+	kingfisher scan . --quiet --redact --no-validate --no-update-check $(patsubst %,--exclude %,$(UNTRACKED))
+
+audit: $(ENVIRONMENT) ## Ask OSV whether a pinned package has a known weakness
+	uv audit --preview-features audit-command --locked --service-url "$(OSV_URL)"
+
+forge: $(ENVIRONMENT) ## Set up a forge on this machine: git push to it runs the real pipeline
+	@python -m pipelines.local_forge
 
 bench: report ## Measure speed
 	python -m benchmarks
@@ -59,14 +77,17 @@ clean: ## Remove what the pipeline made; data/ and DVC's cache stay
 	git clean -fdXq artifacts reports
 
 # DVC leaves the lock alone when nothing changed, and make then leaves the report alone.
-dvc.lock: data
-	dvc repro
+dvc.lock: $(ENVIRONMENT) always
+	@python -m pipelines.tracking.reproduce $(call flag,PUSH,--push)
+
+always:
 
 $(REPORT): dvc.lock $(wildcard pipelines/review/*.py pipelines/review/*.j2)
 	python -m pipelines.review.page $@
 
 $(ENVIRONMENT): uv.lock pyproject.toml | $(UV)
 	$(UV) sync --locked
+	-@git config merge.dvc-lock.driver "$(VENV)/bin/python -m pipelines.tracking.merge_lock %O %A %B %P"
 	@touch $@
 
 .tools/uv:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +31,11 @@ def run(body: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted: run the same command again to go on", file=sys.stderr)
         sys.exit(INTERRUPTED)
+
+
+def warn(message: str) -> None:
+    """Tell what went wrong without ending the work; GitHub shows it on the run's page."""
+    print(f"{'::warning::' if os.environ.get('GITHUB_ACTIONS') == 'true' else 'warning: '}{message}", flush=True)
 
 
 @contextmanager

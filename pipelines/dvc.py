@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +13,17 @@ DATA = Path("data")
 """The data set, which data.dvc records."""
 
 
-def dvc(*arguments: str) -> str:
-    """Run a command and return what it printed. Raises PipelineError with DVC's own words when it fails."""
-    result = _call(arguments)
+def dvc(*arguments: str, timeout: float | None = None) -> str:
+    """Run a command and return what it printed.
+
+    Raises PipelineError with DVC's own words when it fails, or when it takes longer than `timeout`, in seconds.
+    """
+    try:
+        result = _call(arguments, timeout)
+    except subprocess.TimeoutExpired:
+        raise PipelineError(f"dvc {' '.join(arguments)}: no answer within {timeout:g} s") from None
     if result.returncode:
-        raise PipelineError(f"dvc {' '.join(arguments)}: {(result.stderr or result.stdout).strip()}")
+        raise PipelineError(f"dvc {' '.join(arguments)}: {_reason(result.stderr or result.stdout)}")
     return result.stdout
 
 
@@ -24,6 +31,26 @@ def succeeds(*arguments: str) -> bool:
     return _call(arguments).returncode == 0
 
 
-def _call(arguments: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "dvc", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (our own arguments)
+def show(*arguments: str) -> int:
+    """Run a command that talks to the terminal, and return its exit code."""
+    return subprocess.run([*_DVC, *arguments], env=_environment(), check=False).returncode  # noqa: S603 (our arguments)
+
+
+_DVC = (sys.executable, "-m", "dvc")
+
+
+def _call(arguments: tuple[str, ...], timeout: float | None = None) -> subprocess.CompletedProcess[str]:
+    command = [*_DVC, *arguments]
+    return subprocess.run(  # noqa: S603 (our own arguments)
+        command, capture_output=True, text=True, check=False, timeout=timeout, env=_environment()
+    )
+
+
+def _environment() -> dict[str, str]:
+    # s3fs repeats requests too: with botocore's own five attempts a dead remote takes minutes to be called dead.
+    return {"AWS_MAX_ATTEMPTS": "2"} | os.environ
+
+
+def _reason(printed: str) -> str:
+    errors = [line.removeprefix("ERROR: ") for line in printed.splitlines() if line.startswith("ERROR: ")]
+    return "; ".join(errors) or printed.strip()

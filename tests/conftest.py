@@ -127,23 +127,37 @@ def git(folder: Path, *arguments: str) -> str:
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """A copy of the project without data, artifacts or cache; its environment is already there."""
-    copy = Project(tmp_path / "project")
-    copy.path.mkdir()
-    copy_tree(copy.path)
+    return copy_project(tmp_path / "project")
+
+
+def copy_project(path: Path) -> Project:
+    path.mkdir()
+    copy_tree(path)
     for name in (".venv", ".tools"):
         if (ROOT / name).exists():
-            (copy.path / name).symlink_to(ROOT / name)
-    return copy
+            (path / name).symlink_to(ROOT / name)
+    return Project(path)
+
+
+def clone_project(origin: Project, path: Path) -> Project:
+    """Make a fresh clone of what a project has committed: no data, no cache."""
+    git(path.parent, "clone", "--quiet", str(origin.path), str(path))
+    (path / ".venv").symlink_to(ROOT / ".venv")
+    return Project(path)
 
 
 @pytest.fixture
 def small_project(project: Project) -> Project:
     """The same with quick settings: one epoch on small pictures."""
+    shrink(project)
+    return project
+
+
+def shrink(project: Project) -> None:
     project.edit("params.yaml", "epochs: 30", "epochs: 1")
     project.edit("params.yaml", "height: 28", "height: 12")
     project.edit("params.yaml", "width: 28", "width: 12")
     project.edit("params.yaml", "min_agreement: 0.97", "min_agreement: 0.5")
-    return project
 
 
 def wait_for(condition: Callable[[], bool], what: str, timeout: float = 60) -> None:

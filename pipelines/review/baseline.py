@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from model import manifest
 from model.manifest import FLOAT_MODEL, MODEL, Manifest
 from pipelines.command import PipelineError
-from pipelines.review import lock, repository
+from pipelines.review import lock, rebuild, repository
 from pipelines.review.lock import Lock
 
 HISTORY = "history.csv"
@@ -27,6 +28,8 @@ class Incumbent:
     lock: Lock
     folder: Path
     """Where its files are, fetched when they are asked for."""
+    notes: list[str] = field(default_factory=list)
+    """What a report must say of them."""
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -35,7 +38,10 @@ class Incumbent:
         return manifest.load(self.folder)
 
     def fetch(self, name: str) -> Path:
-        """Return a file of its artifacts/. Raises PipelineError when it can be had from nowhere, or is not it."""
+        """Return a file of its artifacts/, made again with all others when it can be had from nowhere.
+
+        Raises PipelineError when that fails too, or when it is not what the lock records.
+        """
         target = self.folder / name
         if target.exists():
             return target
@@ -48,16 +54,29 @@ class Incumbent:
             files.get_file(f"{repository.folder()}artifacts/{name}", str(target))
         except (OSError, DvcException) as error:
             target.unlink(missing_ok=True)
-            raise PipelineError(
-                f"artifacts/{name} of the incumbent at {self.name} is in neither DVC's cache nor its remote ({error}): "
-                f"run `dvc push` where {self.name} was trained, or make it again with `git switch --detach "
-                f"{self.name}` and `make repro`"
-            ) from error
+            return self._remake(name, error)
         expected = self.lock.output(f"artifacts/{name}")
         if expected and hashlib.md5(target.read_bytes(), usedforsecurity=False).hexdigest() != expected:
             target.unlink()
             raise PipelineError(f"artifacts/{name} from DVC is not what dvc.lock at {self.name} records")
         return target
+
+    def _remake(self, name: str, reason: Exception) -> Path:
+        # All of them, so that no two are of different runs: another machine's bytes differ.
+        shutil.rmtree(self.folder)
+        try:
+            rebuild.artifacts(self.commit, self.folder)
+        except PipelineError as error:
+            raise PipelineError(
+                f"artifacts/{name} of the incumbent at {self.name} is in neither DVC's cache nor its remote "
+                f"({reason}), and it cannot be made again: {error}: run `dvc push` where {self.name} was trained"
+            ) from error
+        self.notes.append(
+            f"Files of {self.name} were in no cache and no remote: its model was made again from that commit."
+        )
+        if not (self.folder / name).exists():
+            raise PipelineError(f"artifacts/{name} is not what {self.name} makes, though its dvc.lock records it")
+        return self.folder / name
 
     def has(self, name: str) -> bool:
         return self.lock.output(f"artifacts/{name}") is not None

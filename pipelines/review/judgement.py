@@ -101,7 +101,7 @@ def review(name: str, base: str, candidate: Candidate, settings: Params, work: P
             settings.gate.fresh_test_data,
         ),
         changes=changes.describe(found, candidate, same=same) if found else None,
-        notes=[*notes, *(judged.answers.notes if judged.answers else [])],
+        notes=[*notes, *(found.notes if found else []), *(judged.answers.notes if judged.answers else [])],
     )
     return Result(made, judged, found if comparable else None)
 

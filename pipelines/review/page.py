@@ -21,6 +21,7 @@ from pipelines.review.verdict import BUDGETS, Finding, Review, worst_first
 from pipelines.training.dataset import ARTIFACTS, Dataset
 
 PICTURES = {".svg": "image/svg+xml", ".png": "image/png"}
+METRICS = "metrics.json"
 MOST_CHARACTERS = 200
 """Of a name that somebody gave."""
 SCALE = 3
@@ -88,6 +89,7 @@ def main() -> None:
     parser.add_argument("path", type=Path, help="the page to write")
     page: Path = parser.parse_args().path
     write(render(ARTIFACTS), page)
+    write((ARTIFACTS / METRICS).read_text(), page.with_name(METRICS))  # for programs, where the page is published
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from pipelines.review.lock import Lock
 from pipelines.review.outcomes import Outcomes
 from pipelines.training import behaviour, shards, split
 from pipelines.training.dataset import BEHAVIOUR, EXAMPLES, PREDICTIONS, Dataset
+from pipelines.training.restore import restore
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,8 @@ def _run(incumbent: Incumbent, dataset: Dataset, examples: pa.Table, labels: lis
 
 def _originals(data: Path, test: NDArray[np.int64], shape: tuple[int, int, int]) -> Iterator[Pixels]:
     """Yield batches of the test images at the shape that the incumbent takes, decoded as production would."""
+    if not data.exists():
+        restore(data)
     start = 0
     for batch in shards.batches(shards.open_dataset(data), ["image"]):
         rows = test[(test >= start) & (test < start + batch.num_rows)] - start

@@ -86,6 +86,8 @@ class Gateway:
     endpoint: str
     access_key: str
     secret_key: str
+    stop: Callable[[], None]
+    """Kill what answers requests; clients then find nobody there."""
 
     def environment(self) -> dict[str, str]:
         """Variables with which boto3, DVC and the AWS command line reach this service."""
@@ -134,7 +136,7 @@ def _start(processes: _Processes, monitor_port: int, http_port: int) -> Gateway:
     processes.run(f"radosgw-admin user create --uid=tester --display-name=tester {keys}")
     processes.launch("radosgw -f")
     processes.wait("radosgw", lambda: _answers(http_port))
-    return Gateway(f"http://127.0.0.1:{http_port}", access_key, secret_key)
+    return Gateway(f"http://127.0.0.1:{http_port}", access_key, secret_key, lambda: processes.stop("radosgw -f"))
 
 
 @dataclass
@@ -161,6 +163,11 @@ class _Processes:
             if time.monotonic() > self.deadline:
                 raise TimeoutError(f"{what}: not ready within {DEADLINE:.0f} s")
             time.sleep(0.01)
+
+    def stop(self, command: str) -> None:
+        daemon = self.daemons.pop(command)
+        daemon.kill()
+        daemon.wait()
 
     def kill(self) -> None:
         for process in self.started:

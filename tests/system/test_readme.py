@@ -66,12 +66,18 @@ def test_every_path_that_is_named_exists() -> None:
 
 
 def test_commands_are_those_that_system_tests_run(clone: Project) -> None:
-    """Own data is tests/system/test_own_data.py, a change that is judged tests/system/test_review.py."""
+    """Own data is test_own_data.py, a change that is judged test_review.py, the forge test_forge.py, all beside this."""
     assert shutil.which("make")
     assert BLOCKS[1][0].startswith("make data SOURCE=")
     assert BLOCKS[1][1].startswith("$EDITOR params.yaml")
     assert BLOCKS[1][2].startswith("make")
     assert BLOCKS[2][0].startswith("git switch --create")
     assert BLOCKS[2][2].startswith("make review BASE=main")
+    assert [line.split("  ")[0] for line in BLOCKS[3]] == [
+        "make forge",
+        "git push forge main",
+        "git push -o merge_request.create forge better",
+        "git push forge better:main",
+    ]
     plan = clone.run("make", "-n", "data", "SOURCE=photos", "REPLACE=yes").splitlines()[-1]
     assert plan.split() == ["python", "-m", "pipelines.training.ingest", '"$SOURCE"', "--replace"]

@@ -13,30 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import Project, git
-
-FLOORS = (
-    ("accuracy: {floor: 0.95", "accuracy: {floor: 0.1"),
-    ("macro_f1: {floor: 0.95", "macro_f1: {floor: 0.1"),
-    ("log_loss: {ceiling: 0.2", "log_loss: {ceiling: 9.0"),
-    ("calibration_error: {ceiling: 0.05", "calibration_error: {ceiling: 0.9"),
-    ("slices: {floor: 0.8", "slices: {floor: 0.0"),
-    ("quantization: {agreement: 0.98, margin: 0.02}", "quantization: {agreement: 0.1, margin: 0.9}"),
-    ("robustness: {floor: 0.5", "robustness: {floor: 0.0"),
-    ("invariance: {floor: 0.95", "invariance: {floor: 0.0"),
-    ("direction: {floor: 0.9", "direction: {floor: 0.0"),
-)
+from tests.system.conftest import copy_of
 
 
 @pytest.fixture
-def judged(small_project: Project) -> Project:
-    """One commit with a model that was trained for an epoch, and floors that it meets."""
-    for old, new in FLOORS:
-        small_project.edit("params.yaml", old, new)
-    (small_project.path / "golden.yaml").write_text("[]\n")
-    small_project.run("make", "repro")
-    git(small_project.path, "add", "--all")
-    git(small_project.path, "commit", "--quiet", "--amend", "--message", "First")
-    return small_project
+def judged(finished: Project, tmp_path: Path) -> Project:
+    return copy_of(finished, tmp_path / "project")
 
 
 def read(project: Project) -> dict[str, Any]:
@@ -112,10 +94,19 @@ def test_what_cannot_be_judged_is_said(judged: Project) -> None:
         if "md5: " in line
     )
     (judged.path / ".dvc" / "cache" / "files" / "md5" / lost[:2] / lost[2:]).unlink()
-    output = review(judged, "--base", "main", expect=1)
-    assert "artifacts/model.tflite of the incumbent at main is in neither DVC's cache nor its remote" in output
-    assert "dvc push" in output
+    judged.edit("Makefile", "dvc.lock: $(ENVIRONMENT)", "dvc.lock: gone")
+    git(judged.path, "commit", "--quiet", "--message", "No way back", "--", "Makefile")
+    output = review(judged, "--base", "HEAD", expect=1)
+    assert "artifacts/model.tflite of the incumbent at HEAD is in neither DVC's cache nor its remote" in output
+    assert "it cannot be made again" in output
     assert {path: path.read_bytes() for path in (judged.path / "reports").iterdir()} == reports
+    process = judged.start("python", "-m", "pipelines.review", "--base", "HEAD~1")
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode in {0, 3, 4}, output
+    assert "Running stage 'quantize'" in output
+    assert "Running stage 'train'" not in output
+    assert any("made again from that commit" in note for note in read(judged)["notes"])
+    assert git(judged.path, "worktree", "list").count("\n") == 1
 
     (judged.path / ".git" / "shallow").write_text(git(judged.path, "rev-parse", "HEAD"))
     assert "shallow clone: `git fetch --unshallow`" in review(judged, "--base", "origin/main", expect=1)

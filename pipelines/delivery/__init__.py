@@ -1,0 +1,1 @@
+"""How a judged model leaves the repository: as a release."""

@@ -1,0 +1,57 @@
+"""The incumbent made again from its commit, where its files are in no cache and no remote, as in the job of a fork."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipelines.command import PipelineError
+from pipelines.review import repository
+from pipelines.review.repository import git
+
+SHARED = (".tools", ".dvc/cache")
+"""Of this project, what another commit of it needs not make again."""
+
+
+def artifacts(commit: str, folder: Path) -> None:
+    """Run `make repro` as it was at a commit and put its artifacts/ into a folder.
+
+    DVC's cache is shared, so that nothing is trained that was trained here before. Raises PipelineError when it fails.
+    """
+    with _worktree(commit) as project:
+        print(f"making the model of {commit[:10]} again, whose files are in no cache and no remote", flush=True)
+        command = ["make", "--silent", "repro"]
+        own = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+        if subprocess.run(command, cwd=project, env=own, check=False).returncode:  # noqa: S603 (our own command)
+            raise PipelineError(f"`make repro` at {commit[:10]} failed, see above")
+        shutil.copytree(project / "artifacts", folder, dirs_exist_ok=True)
+
+
+@contextmanager
+def _worktree(commit: str) -> Iterator[Path]:
+    here = Path.cwd()
+    with tempfile.TemporaryDirectory() as place:
+        tree = Path(place) / "tree"
+        git("worktree", "add", "--quiet", "--detach", str(tree), commit)
+        try:
+            project = tree / repository.folder()
+            for name in SHARED:
+                if (here / name).exists() and not (project / name).exists():
+                    (project / name).symlink_to(here / name)
+            if _same_packages(here, project):
+                (project / ".venv").symlink_to(here / ".venv")
+            yield project
+        finally:
+            git("worktree", "remove", "--force", str(tree))
+
+
+def _same_packages(here: Path, there: Path) -> bool:
+    names = ("uv.lock", "pyproject.toml")
+    return (here / ".venv").exists() and all(
+        (here / name).read_bytes() == (there / name).read_bytes() for name in names
+    )

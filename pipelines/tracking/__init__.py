@@ -1,0 +1,1 @@
+"""How results are kept: shared through the DVC remote, recorded in dvc.lock."""

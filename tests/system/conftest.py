@@ -1,0 +1,53 @@
+"""A project that was trained once, for all tests that begin with one."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Project, copy_project, git, shrink
+
+FLOORS = (
+    ("accuracy: {floor: 0.95", "accuracy: {floor: 0.1"),
+    ("macro_f1: {floor: 0.95", "macro_f1: {floor: 0.1"),
+    ("log_loss: {ceiling: 0.2", "log_loss: {ceiling: 9.0"),
+    ("calibration_error: {ceiling: 0.05", "calibration_error: {ceiling: 0.9"),
+    ("slices: {floor: 0.8", "slices: {floor: 0.0"),
+    ("quantization: {agreement: 0.98, margin: 0.02}", "quantization: {agreement: 0.1, margin: 0.9}"),
+    ("robustness: {floor: 0.5", "robustness: {floor: 0.0"),
+    ("invariance: {floor: 0.95", "invariance: {floor: 0.0"),
+    ("direction: {floor: 0.9", "direction: {floor: 0.0"),
+)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """One commit with a model that was trained for an epoch, and floors that it meets. Tests copy it: `copy_of`."""
+    project = copy_project(tmp_path_factory.mktemp("finished") / "project")
+    shrink(project)
+    for old, new in FLOORS:
+        project.edit("params.yaml", old, new)
+    (project.path / "golden.yaml").write_text("[]\n")
+    project.run("make", "repro")
+    git(project.path, "add", "--all")
+    git(project.path, "commit", "--quiet", "--amend", "--message", "First")
+    return project
+
+
+def copy_of(project: Project, path: Path) -> Project:
+    """Copy all of a project, what it made and its cache among it."""
+    shutil.copytree(project.path, path, symlinks=True)
+    for key, value in (("user.name", "Test"), ("user.email", "test@example.com")):
+        git(path, "config", key, value)
+    return Project(path)
+
+
+def without_tests(project: Project) -> Project:
+    """Leave few tests: a pipeline that ran this very file would never end."""
+    for name in ("contracts", "pipelines", "serving"):
+        shutil.rmtree(project.path / "tests" / name)
+    for file in (project.path / "tests" / "system").glob("test_*.py"):
+        file.unlink()
+    return project

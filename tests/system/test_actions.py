@@ -1,0 +1,116 @@
+"""GitHub's workflows, their commands executed by an emulation of its runner (tests/system/actions.py), on a real S3."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+
+from tests.conftest import Project, git
+from tests.pipelines.review import forge as stand_in
+from tests.system.actions import Actions, Event
+from tests.system.conftest import copy_of, without_tests
+from tests.system.gateway import Gateway
+from tests.system.osv import osv
+
+BUCKET = "actions"
+JOBS = {"lint", "check-lock", "repro", "review", "test", "required-checks", "pages"}
+
+
+@pytest.fixture(scope="module")
+def project(finished: Project, s3: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with a model on its main, in a bucket."""
+    made = without_tests(copy_of(finished, tmp_path_factory.mktemp("actions") / "project"))
+    keys = {"aws_access_key_id": s3.access_key, "aws_secret_access_key": s3.secret_key}
+    boto3.client("s3", endpoint_url=s3.endpoint, **keys).create_bucket(Bucket=BUCKET)
+    made.run("dvc", "remote", "add", "--default", "store", f"s3://{BUCKET}")
+    made.run("dvc", "config", "remote.store.verify", "true")
+    made.run("dvc", "push", "--run-cache", **s3.environment())
+    git(made.path, "commit", "--quiet", "--all", "--message", "The first model")
+    git(made.path, "clone", "--quiet", "--bare", str(made.path), str(made.path.parent / "repository.git"))
+    git(made.path, "remote", "add", "origin", str(made.path.parent / "repository.git"))
+    return made
+
+
+@pytest.fixture
+def forge() -> Iterator[stand_in.Forge]:
+    with stand_in.serve(stand_in.GitHub) as running:
+        yield running
+
+
+@pytest.fixture
+def actions(project: Project, s3: Gateway, forge: stand_in.Forge, tmp_path: Path) -> Iterator[Actions]:
+    names = ("GITHUB_API_URL", "GITHUB_REPOSITORY", "GITHUB_TOKEN")
+    api = {name: value for name, value in forge.environment(tmp_path).items() if name in names}
+    variables = {"AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/ci", "AWS_REGION": "eu-west-1"}
+    endpoint = {"AWS_ENDPOINT_URL_S3": s3.endpoint, "NO_PROXY": "127.0.0.1"}
+    with osv() as database:
+        extra = endpoint | {"OSV_URL": database}
+        yield Actions(project.path.parent / "repository.git", tmp_path, s3.environment(), variables, api, extra)
+
+
+def push(project: Project, branch: str, old: str, new: str) -> None:
+    """Push a branch from main with a change of params.yaml alone."""
+    git(project.path, "switch", "--quiet", "--force-create", branch, "main")
+    project.edit("params.yaml", old, new)
+    git(project.path, "commit", "--quiet", "--all", "--message", branch)
+    git(project.path, "push", "--quiet", "--force", "origin", branch)
+
+
+def test_a_push_to_main(actions: Actions) -> None:
+    """Nothing is trained that the remote has, every job passes, and the report is published."""
+    run = actions.dispatch(Event("push", "refs/heads/main"))
+    assert run.results == dict.fromkeys(JOBS, "success"), run.logs
+    assert "Running stage" not in run.logs["repro"]
+    assert (run.artifacts / "github-pages" / "metrics.json").exists()
+
+
+def test_a_pull_request(actions: Actions, project: Project, forge: stand_in.Forge) -> None:
+    """A regression fails its review and so the check that protects main; its report is the comment and the summary."""
+    push(project, "worse", "learning_rate: 0.003", "learning_rate: 0.0000001")
+    run = actions.dispatch(Event("pull_request", "refs/heads/worse"))
+    passed = {"lint", "repro", "test"}
+    assert run.results == dict.fromkeys(JOBS, "failure") | dict.fromkeys(passed, "success") | {"pages": "skipped"}
+    assert "Fails on accuracy" in forge.bodies()[0]
+    assert "Fails on accuracy" in run.summaries["review"]
+    assert "train in params.yaml" in run.logs["check-lock"]
+    assert (run.artifacts / "report" / "index.html").exists()
+    again = actions.dispatch(Event("pull_request", "refs/heads/worse"))
+    assert "Running stage 'train'" not in again.logs["repro"]
+    assert len(forge.bodies()) == 1
+
+
+def test_a_pull_request_of_a_fork(actions: Actions, project: Project, forge: stand_in.Forge) -> None:
+    """With no credentials and a token that only reads, the verdict is the same and stands in the job's summary."""
+    forge.read_only = True
+    push(project, "idea", "learning_rate: 0.003", "learning_rate: 0.0000002")
+    run = actions.dispatch(Event("pull_request", "refs/heads/idea", fork=True))
+    assert run.results["review"] == run.results["required-checks"] == "failure"
+    assert "no credentials for the DVC remote" in run.logs["repro"]
+    assert "Fails on accuracy" in run.summaries["review"]
+    assert "made again from that commit" in run.summaries["review"]
+    assert not forge.bodies()
+
+
+def test_a_tag(actions: Actions, project: Project) -> None:
+    """A tag that is a version runs the release alone; another runs nothing."""
+    git(project.path, "tag", "--annotate", "--force", "v0.1.0", "--message", "First", "main")
+    git(project.path, "push", "--quiet", "--force", "origin", "v0.1.0")
+    run = actions.dispatch(Event("push", "refs/tags/v0.1.0"))
+    assert run.results == {"release": "success"}, run.logs
+    assert (run.artifacts / "release" / "v0.1.0.tar").stat().st_size > 50_000
+    git(project.path, "push", "--quiet", "--force", "origin", "v0.1.0:refs/tags/vacation")
+    assert actions.dispatch(Event("push", "refs/tags/vacation")).results == {}
+
+
+def test_the_clock(actions: Actions) -> None:
+    """The schedule audits packages, checks the lock and runs the tests; a weakness that became known fails it."""
+    run = actions.dispatch(Event("schedule", "refs/heads/main"))
+    assert run.results == dict.fromkeys(("audit", "check-lock", "test"), "success"), run.logs
+    with osv(weak="pillow") as database:
+        actions.extra["OSV_URL"] = database
+        run = actions.dispatch(Event("schedule", "refs/heads/main"))
+    assert run.results["audit"] == "failure"
+    assert "pillow" in run.logs["audit"]
