@@ -66,7 +66,7 @@ def test_every_path_that_is_named_exists() -> None:
 
 
 def test_commands_are_those_that_system_tests_run(clone: Project) -> None:
-    """Own data is test_own_data.py, a change that is judged test_review.py, the forge test_forge.py, all beside this."""
+    """Own data is test_own_data.py, a change that is judged test_review.py, the forge test_forge.py, beside this."""
     assert shutil.which("make")
     assert BLOCKS[1][0].startswith("make data SOURCE=")
     assert BLOCKS[1][1].startswith("$EDITOR params.yaml")
