@@ -12,6 +12,9 @@ from pipelines.command import PipelineError
 DATA = Path("data")
 """The data set, which data.dvc records."""
 
+# s3fs repeats requests too: with botocore's own five attempts a dead remote takes minutes to be called dead.
+FEW_ATTEMPTS = {"AWS_MAX_ATTEMPTS": "2"}
+
 
 def dvc(*arguments: str, timeout: float | None = None) -> str:
     """Run a command and return what it printed.
@@ -47,8 +50,7 @@ def _call(arguments: tuple[str, ...], timeout: float | None = None) -> subproces
 
 
 def _environment() -> dict[str, str]:
-    # s3fs repeats requests too: with botocore's own five attempts a dead remote takes minutes to be called dead.
-    return {"AWS_MAX_ATTEMPTS": "2"} | os.environ
+    return FEW_ATTEMPTS | os.environ
 
 
 def _reason(printed: str) -> str:

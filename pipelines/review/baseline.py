@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,6 +12,7 @@ from pathlib import Path
 from model import manifest
 from model.manifest import FLOAT_MODEL, MODEL, Manifest
 from pipelines.command import PipelineError
+from pipelines.dvc import FEW_ATTEMPTS
 from pipelines.review import lock, rebuild, repository
 from pipelines.review.lock import Lock
 
@@ -46,13 +48,13 @@ class Incumbent:
         if target.exists():
             return target
         from dvc.api import DVCFileSystem  # noqa: PLC0415 (takes a second)
-        from dvc.exceptions import DvcException  # noqa: PLC0415
 
+        os.environ.update(FEW_ATTEMPTS | os.environ)
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             files = DVCFileSystem(".", rev=self.commit, subrepos=True)
             files.get_file(f"{repository.folder()}artifacts/{name}", str(target))
-        except (OSError, DvcException) as error:
+        except Exception as error:  # noqa: BLE001 (each kind of remote raises what its library does)
             target.unlink(missing_ok=True)
             return self._remake(name, error)
         expected = self.lock.output(f"artifacts/{name}")

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from pipelines.params import Params
-from pipelines.review import baseline, changes, exposure, gate, golden, limits, repository
+from pipelines.review import baseline, changes, exposure, gate, golden, limits, lock, repository
 from pipelines.review.baseline import Incumbent, NoIncumbentError
 from pipelines.review.candidate import Candidate, is_same_model
 from pipelines.review.comparison import overall
@@ -70,6 +70,10 @@ def review(name: str, base: str, candidate: Candidate, settings: Params, work: P
     if found:
         settings, note = limits.in_force(found, settings)
         notes += note
+        if repository.is_behind(found.commit, lock.NAME):
+            notes.append(
+                f"{base} has another model since this branch left it: merge or rebase, and it is judged on its own."
+            )
         same = is_same_model(candidate, found)
         labels = candidate.manifest.labels if same else found.manifest.labels
         target = gate.Target(labels, golden.at(found.commit))

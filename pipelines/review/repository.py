@@ -75,6 +75,11 @@ def folder() -> str:
     return git("rev-parse", "--show-prefix").rstrip("\n")
 
 
+def is_behind(commit: str, path: str) -> bool:
+    """Say whether a commit has changes of a path that this working tree's history lacks."""
+    return bool(git("rev-list", "--max-count=1", f"HEAD..{commit}", "--", path))
+
+
 def is_shallow() -> bool:
     return git("rev-parse", "--is-shallow-repository").strip() == "true"
 

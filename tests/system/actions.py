@@ -97,13 +97,13 @@ class _Job:
     name: str
     job: Job
     failed: bool = False
-    to_save: Path | None = None
 
     def __post_init__(self) -> None:
         self.place = self.source.parent / "jobs" / self.name
         self.log: list[str] = []
         self.environment: dict[str, str] = {}
         self.inputs: dict[str, Any] = {}
+        self.outputs: dict[str, dict[str, Any]] = {}
 
     @property
     def workspace(self) -> Path:
@@ -120,8 +120,6 @@ class _Job:
         self.workspace.mkdir(parents=True)
         for step in self.job["steps"]:
             self.step(step)
-        if self.to_save and not self.failed:
-            shutil.copytree(self.workspace / ".dvc" / "cache", self.to_save, dirs_exist_ok=True)
         self.run.results[self.name] = "failure" if self.failed else "success"
         self.run.logs[self.name] = "\n".join(self.log)
         summary = self.place / "summary.md"
@@ -141,8 +139,10 @@ class _Job:
             self.inputs = defaults | given
             for inner in action["runs"]["steps"]:
                 self.step(inner)
+            self.outputs[step["id"]] = {key: self.fill(each["value"]) for key, each in action["outputs"].items()}
         else:
-            getattr(self, step["uses"].split("@")[0].split("/")[1].replace("-", "_"))(given)
+            action = "_".join(step["uses"].split("@")[0].split("/")[1:])
+            getattr(self, action.replace("-", "_"))(given)
 
     def command(self, script: str, environment: dict[str, str]) -> None:
         hidden = ("AWS_", "CI_", "GITHUB_", "GITLAB_", "MAKE", "MFLAGS", "VIRTUAL_ENV")
@@ -190,14 +190,18 @@ class _Job:
         git(self.workspace, "fetch", "--quiet", "origin", f"+{self.event.ref}:refs/tested")
         git(self.workspace, "switch", "--quiet", "--detach", "refs/tested")
 
-    def cache(self, given: dict[str, Any]) -> None:
-        caches = self.actions.folder / "caches"
-        caches.mkdir(exist_ok=True)
+    def cache_restore(self, given: dict[str, Any]) -> None:
+        (caches := self.actions.folder / "caches").mkdir(exist_ok=True)
         exact = caches / given["key"]
         older = sorted(caches.glob(f"{given['restore-keys']}*"), key=lambda path: path.stat().st_mtime)
         for found in [exact] if exact.exists() else older[-1:]:
             shutil.copytree(found, self.workspace / given["path"], dirs_exist_ok=True)
-        self.to_save = None if exact.exists() else exact
+        self.outputs["cache"] = {"cache-primary-key": given["key"]}
+
+    def cache_save(self, given: dict[str, Any]) -> None:
+        target = self.actions.folder / "caches" / given["key"]
+        if not target.exists():  # what is saved once stays as it is
+            shutil.copytree(self.workspace / given["path"], target)
 
     def configure_aws_credentials(self, given: dict[str, Any]) -> None:
         assert given["role-to-assume"]
@@ -240,7 +244,7 @@ class _Job:
         parts = re.split(r"('[^']*')", expression.strip().removeprefix("${{").removesuffix("}}"))
         for index, part in enumerate(parts):
             if not part.startswith("'"):
-                named = re.sub(r"\b(github|vars|inputs|needs)((?:\.[\w*-]+)+)", r"look('\1\2')", part)
+                named = re.sub(r"\b(github|vars|inputs|needs|steps)((?:\.[\w*-]+)+)", r"look('\1\2')", part)
                 parts[index] = named.replace("&&", " and ").replace("||", " or ").replace("!look", " not look")
         text = "".join(parts).strip()
         functions = {"look": self.look, "contains": lambda items, item: item in items, "hashFiles": self.hash_files}
@@ -255,6 +259,7 @@ class _Job:
             "github": event | {"token": "read-only" if self.event.fork else token},
             "vars": self.actions.variables,
             "inputs": self.inputs,
+            "steps": {step: {"outputs": outputs} for step, outputs in self.outputs.items()},
         }
         for part in path.split("."):
             contexts = (contexts or {}).get(part, "")

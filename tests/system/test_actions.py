@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import Project, git
 from tests.pipelines.review import forge as stand_in
 from tests.system.actions import Actions, Event
-from tests.system.conftest import copy_of, without_tests
+from tests.system.conftest import copy_of, with_few_checks
 from tests.system.gateway import Gateway
 from tests.system.osv import osv
 
@@ -22,7 +22,7 @@ JOBS = {"lint", "check-lock", "repro", "review", "test", "required-checks", "pag
 @pytest.fixture(scope="module")
 def project(finished: Project, s3: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project with a model on its main, in a bucket."""
-    made = without_tests(copy_of(finished, tmp_path_factory.mktemp("actions") / "project"))
+    made = with_few_checks(copy_of(finished, tmp_path_factory.mktemp("actions") / "project"))
     keys = {"aws_access_key_id": s3.access_key, "aws_secret_access_key": s3.secret_key}
     boto3.client("s3", endpoint_url=s3.endpoint, **keys).create_bucket(Bucket=BUCKET)
     made.run("dvc", "remote", "add", "--default", "store", f"s3://{BUCKET}")
@@ -89,7 +89,7 @@ def test_a_pull_request_of_a_fork(actions: Actions, project: Project, forge: sta
     run = actions.dispatch(Event("pull_request", "refs/heads/idea", fork=True))
     assert run.results["review"] == run.results["required-checks"] == "failure"
     assert "no credentials for the DVC remote" in run.logs["repro"]
-    assert "Fails on accuracy" in run.summaries["review"]
+    assert "Fails on accuracy" in run.summaries["review"], run.logs["review"]
     assert "made again from that commit" in run.summaries["review"]
     assert not forge.bodies()
 

@@ -12,7 +12,7 @@ import boto3
 import pytest
 
 from tests.conftest import Project, clone_project, git, need, wait_for
-from tests.system.conftest import copy_of, without_tests
+from tests.system.conftest import copy_of, with_few_checks
 from tests.system.gateway import Gateway
 
 JOBS = {"lint", "check-lock", "repro", "review", "test"}
@@ -48,7 +48,7 @@ class Forge:
                 return [note.read_text() for note in path.parent.glob("*.md")]
         return []
 
-    def commit(self, branch: str, *edits: tuple[str, str, str], base: str = "main") -> None:
+    def commit(self, branch: str, *edits: tuple[str, str, str], base: str = "forge/main") -> None:
         git(self.project.path, "switch", "--quiet", "--force-create", branch, base)
         for edit in edits:
             self.project.edit(*edit)
@@ -59,7 +59,7 @@ class Forge:
 def forge(finished: Project, s3: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Forge:
     """A forge with a remote on S3, whose main has a model."""
     need("rsync")
-    project = without_tests(copy_of(finished, tmp_path_factory.mktemp("forge") / "project"))
+    project = with_few_checks(copy_of(finished, tmp_path_factory.mktemp("forge") / "project"))
     keys = {"aws_access_key_id": s3.access_key, "aws_secret_access_key": s3.secret_key}
     boto3.client("s3", endpoint_url=s3.endpoint, **keys).create_bucket(Bucket=BUCKET)
     project.run("dvc", "remote", "add", "--default", "store", f"s3://{BUCKET}")
@@ -119,7 +119,8 @@ def test_a_regression_and_words_at_once(forge: Forge) -> None:
     others = Forge(clone_project(forge.project, forge.project.path.parent / "others"))
     others.folder = forge.folder
     git(others.project.path, "remote", "add", "forge", str(forge.folder / "repository.git"))
-    git(others.project.path, "switch", "--quiet", "--create", "words", "origin/main")
+    git(others.project.path, "fetch", "--quiet", "forge")
+    git(others.project.path, "switch", "--quiet", "--create", "words", "forge/main")
     with (others.project.path / "README.md").open("a") as readme:
         readme.write("\nOne more line.\n")
     git(others.project.path, "commit", "--quiet", "--all", "--message", "Words")

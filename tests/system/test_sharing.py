@@ -148,3 +148,25 @@ def test_two_at_once(clone: Clone, s3: Gateway) -> None:
     assert set(output) == {"one", "two"}
     assert lock(clones[0]) == lock(clones[1])
     assert "has all" in clones[0].run("make", "check-lock", **s3.environment())
+
+
+def test_branches_that_both_ran(finished: Project, tmp_path: Path) -> None:
+    """Git merges their locks without a conflict; what neither made is noticed, and only that is run."""
+    project = copy_of(finished, tmp_path / "project")
+    driver = next(line for line in (project.path / "Makefile").read_text().splitlines() if "merge.dvc-lock" in line)
+    git(project.path, "config", "merge.dvc-lock.driver", driver.split('"')[1].replace("$(VENV)", ".venv"))
+    for branch, old, new in (
+        ("quantized", "calibration_examples: 300", "calibration_examples: 200"),
+        ("evaluated", "confidence: 0.95\n  calibration_bins", "confidence: 0.9\n  calibration_bins"),
+    ):
+        git(project.path, "switch", "--quiet", "--create", branch, "main")
+        project.edit("params.yaml", old, new)
+        project.run("make", "repro")
+        save(project, branch)
+    assert "dvc.lock was merged: run `make repro`" in project.run("git", "merge", "--no-edit", "quantized")
+    assert "evaluate" in project.run("make", "check-lock", expect=2)
+    output = project.run("make", "repro")
+    assert "Running stage 'evaluate'" in output
+    assert "Running stage 'quantize'" not in output
+    save(project, "dvc.lock")
+    project.run("make", "check-lock")
