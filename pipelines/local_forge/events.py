@@ -47,10 +47,8 @@ class Event:
     request: int | None = None
     """The number of the merge request."""
 
-    @property
-    def title(self) -> str:
-        of = f"merge request !{self.request} ({self.name})" if self.request else self.name
-        return f"{self.kind.replace('_', ' ')} pipeline for {of}" if not self.request else f"pipeline for {of}"
+    def __str__(self) -> str:
+        return f"merge request !{self.request} of {self.name}" if self.request else f"{self.kind} of {self.name}"
 
     def variables(self) -> dict[str, str]:
         """Return https://docs.gitlab.com/ci/variables/predefined_variables, as far as the runner cannot know them."""

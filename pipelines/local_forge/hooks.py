@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pipelines.command import PipelineError, run
 from pipelines.local_forge import pipeline
-from pipelines.local_forge.events import MERGE_REQUEST, Event, Push, options
+from pipelines.local_forge.events import MAIN, MERGE_REQUEST, Event, Push, options
 from pipelines.local_forge.protection import refusal
 from pipelines.local_forge.records import Records
 from pipelines.review.repository import git
@@ -47,6 +47,8 @@ def asked(push: Push, given: list[str], records: Records) -> Event | None:
         return Event("tag", commit, push.tag)
     if not push.branch:
         return None
+    if push.branch == MAIN:
+        return Event("push", commit, MAIN)
     request = records.open(push.branch) if MERGE_REQUEST in given else records.request(push.branch)
     if request is not None:
         return Event("merge_request", commit, push.branch, request)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from pipelines.command import PipelineError
 from pipelines.local_forge import notes, runner
 from pipelines.local_forge.events import Event
 from pipelines.local_forge.records import Pipeline, Records, State
@@ -30,9 +33,12 @@ def run(forge: Path, event: Event) -> State:
     pipeline = records.start(event)
     folder = records.folder(pipeline)
     started = time.monotonic()
-    print(f"pipeline {pipeline.number}: {event.title}", flush=True)
+    print(f"pipeline {pipeline.number}: {event}", flush=True)
     try:
         pipeline.state = _run(forge, pipeline, folder)
+    except PipelineError:
+        pipeline.state = State.FAILED
+        raise
     except BaseException:
         pipeline.state = State.CANCELED
         raise
@@ -54,7 +60,7 @@ def _run(forge: Path, pipeline: Pipeline, folder: Path) -> State:
         try:
             _follow(process.stdout or [], folder, pipeline)
         except BaseException:
-            process.terminate()
+            os.killpg(process.pid, signal.SIGTERM)
             raise
         finally:
             code = process.wait()

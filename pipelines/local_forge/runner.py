@@ -86,6 +86,7 @@ def start(
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
+        start_new_session=True,  # so that what is canceled ends with all its jobs
     )
 
 
