@@ -13,7 +13,7 @@ TAG :=
 REPLACE := no
 SKIP_BAD := no
 PUSH := no
-UNTRACKED := .dvc .forge .tools .venv artifacts data dist reports
+UNTRACKED = $(shell git ls-files --others --ignored --exclude-standard --directory)
 OSV_URL ?= https://api.osv.dev
 flag = $(if $(filter yes,$($1)),$2,$(if $(filter-out no,$($1)),$(error $1=$($1): say yes or no)))
 
@@ -59,7 +59,7 @@ test: data report ## Run every test
 lint: $(ENVIRONMENT) ## Check style and types, and that no secret was ever committed
 	ruff check && ruff format --check
 	mypy
-	kingfisher scan . --quiet --redact --no-validate --no-update-check $(patsubst %,--exclude %,$(UNTRACKED))
+	@kingfisher scan . --quiet --redact --no-validate --no-update-check $(addprefix --exclude ,$(UNTRACKED))
 
 audit: $(ENVIRONMENT) ## Ask OSV whether a pinned package has a known weakness
 	uv audit --preview-features audit-command --locked --service-url "$(OSV_URL)"
