@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import boto3
 import pytest
 
 from tests.conftest import Project, copy_project, git, shrink
+from tests.system.gateway import Gateway
 
 FLOORS = (
     ("accuracy: {floor: 0.95", "accuracy: {floor: 0.1"),
@@ -57,3 +59,17 @@ def with_few_checks(project: Project) -> Project:
         'files = ["model"]',
     )
     return project
+
+
+def share(project: Project, s3: Gateway, bucket: str) -> None:
+    """Make a new bucket the project's DVC remote, push what there is, and commit."""
+    make_bucket(s3, bucket)
+    project.run("dvc", "remote", "add", "--default", "store", f"s3://{bucket}/digits")
+    project.run("dvc", "config", "remote.store.verify", "true")
+    project.run("dvc", "push", "--run-cache", **s3.environment())
+    git(project.path, "commit", "--quiet", "--all", "--message", "Shared")
+
+
+def make_bucket(s3: Gateway, bucket: str) -> None:
+    keys = {"aws_access_key_id": s3.access_key, "aws_secret_access_key": s3.secret_key}
+    boto3.client("s3", endpoint_url=s3.endpoint, **keys).create_bucket(Bucket=bucket)

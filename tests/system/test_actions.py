@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import pytest
 
 from tests.conftest import Project, git
 from tests.pipelines.review import forge as stand_in
 from tests.system.actions import Actions, Event
-from tests.system.conftest import copy_of, with_few_checks
+from tests.system.conftest import copy_of, share, with_few_checks
 from tests.system.gateway import Gateway
 from tests.system.osv import osv
 
-BUCKET = "actions"
 JOBS = {"lint", "check-lock", "repro", "review", "test", "required-checks", "pages"}
 
 
@@ -23,12 +21,7 @@ JOBS = {"lint", "check-lock", "repro", "review", "test", "required-checks", "pag
 def project(finished: Project, s3: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project with a model on its main, in a bucket."""
     made = with_few_checks(copy_of(finished, tmp_path_factory.mktemp("actions") / "project"))
-    keys = {"aws_access_key_id": s3.access_key, "aws_secret_access_key": s3.secret_key}
-    boto3.client("s3", endpoint_url=s3.endpoint, **keys).create_bucket(Bucket=BUCKET)
-    made.run("dvc", "remote", "add", "--default", "store", f"s3://{BUCKET}")
-    made.run("dvc", "config", "remote.store.verify", "true")
-    made.run("dvc", "push", "--run-cache", **s3.environment())
-    git(made.path, "commit", "--quiet", "--all", "--message", "The first model")
+    share(made, s3, "actions")
     git(made.path, "clone", "--quiet", "--bare", str(made.path), str(made.path.parent / "repository.git"))
     git(made.path, "remote", "add", "origin", str(made.path.parent / "repository.git"))
     return made

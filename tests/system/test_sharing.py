@@ -6,11 +6,10 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import boto3
 import pytest
 
 from tests.conftest import Project, clone_project, git, need, wait_for
-from tests.system.conftest import copy_of
+from tests.system.conftest import copy_of, make_bucket, share
 from tests.system.gateway import PROGRAMS, Gateway, gateway
 
 BUCKET = "results"
@@ -21,23 +20,13 @@ Clone = Callable[[str], Project]
 def shared(finished: Project, s3: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project that was trained and whose results are in a bucket; tests clone it and leave it as it is."""
     project = copy_of(finished, tmp_path_factory.mktemp("shared") / "project")
-    make_bucket(s3)
-    project.run("dvc", "remote", "add", "--default", "store", f"s3://{BUCKET}/digits")
-    project.run("dvc", "config", "remote.store.verify", "true")
-    project.run("make", "repro")
-    project.run("dvc", "push", "--run-cache", **s3.environment())
-    save(project, "Shared")
+    share(project, s3, BUCKET)
     return project
 
 
 @pytest.fixture
 def clone(shared: Project, tmp_path: Path) -> Clone:
     return lambda name: clone_project(shared, tmp_path / name)
-
-
-def make_bucket(s3: Gateway) -> None:
-    keys = {"aws_access_key_id": s3.access_key, "aws_secret_access_key": s3.secret_key}
-    boto3.client("s3", endpoint_url=s3.endpoint, **keys).create_bucket(Bucket=BUCKET)
 
 
 def save(project: Project, message: str) -> None:
@@ -115,7 +104,7 @@ def test_a_remote_that_goes_away(shared: Project, clone: Clone, tmp_path: Path) 
     """When it dies under a training, the training ends well and what it made is kept, with a warning."""
     need(*PROGRAMS)
     with gateway(tmp_path) as s3:
-        make_bucket(s3)
+        make_bucket(s3, BUCKET)
         shared.run("dvc", "push", "--run-cache", **s3.environment())
         other = clone("other")
         change(other, 0.005)
