@@ -70,7 +70,7 @@ class Project:
         own = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("AWS_PROFILE", "GIT_", "MAKE", "MFLAGS"))
+            if not name.startswith(("AWS_", "CI_", "GIT_", "GITHUB_", "GITLAB_", "MAKE", "MFLAGS"))
         }
         own.pop("PYTHONDONTWRITEBYTECODE", None)
         return own | {"PATH": f"{self.path}/.venv/bin:{own['PATH']}"}
@@ -114,6 +114,7 @@ def copy_tree(target: Path) -> None:
             shutil.copy2(ROOT / name, target / name)
     for name in ("params.yaml", "data.dvc", "golden.yaml"):
         shutil.copy2(DEMONSTRATION / name, target / name)
+    (target / ".dvc" / "config").write_text("[core]\n    analytics = false\n    check_update = false\n")
     git(target, "init", "--quiet", "--initial-branch=main")
     git(target, "add", "--all")
     git(target, "commit", "--quiet", "--message", "Copy")

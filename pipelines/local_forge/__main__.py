@@ -25,7 +25,7 @@ from pipelines.local_forge.records import State
 from pipelines.review.repository import git
 
 HOOK = """#!/bin/sh
-PYTHONPATH='{root}' exec '{python}' -m pipelines.local_forge.hooks {name}
+GIT_NO_REPLACE_OBJECTS=1 PYTHONPATH='{root}' exec '{python}' -m pipelines.local_forge.hooks {name}
 """
 
 

@@ -46,6 +46,8 @@ class Event:
     """The branch or tag."""
     request: int | None = None
     """The number of the merge request."""
+    before: str = "0" * 40
+    """Where the branch was."""
 
     def __str__(self) -> str:
         return f"merge request !{self.request} of {self.name}" if self.request else f"{self.kind} of {self.name}"
@@ -67,6 +69,7 @@ class Event:
             "GITLAB_CI": "true",
             "CI_PIPELINE_SOURCE": source,
             "CI_COMMIT_REF_NAME": self.name,
+            "CI_COMMIT_BEFORE_SHA": self.before,
         } | named
 
 

@@ -48,7 +48,7 @@ def asked(push: Push, given: list[str], records: Records) -> Event | None:
     if not push.branch:
         return None
     if push.branch == MAIN:
-        return Event("push", commit, MAIN)
+        return Event("push", commit, MAIN, before=push.old)
     request = records.open(push.branch) if MERGE_REQUEST in given else records.request(push.branch)
     if request is not None:
         return Event("merge_request", commit, push.branch, request)

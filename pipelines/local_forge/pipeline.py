@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pipelines.command import PipelineError
 from pipelines.local_forge import notes, runner
-from pipelines.local_forge.events import Event
+from pipelines.local_forge.events import MAIN, Event
 from pipelines.local_forge.records import Pipeline, Records, State
 from pipelines.review.repository import git
 
@@ -30,7 +30,8 @@ TOKEN = "GITLAB_TOKEN"  # noqa: S105 (its name)
 def run(forge: Path, event: Event) -> State:
     """Run the pipeline of an event and tell of it on standard output. Logs and reports stay in its folder."""
     records = Records(forge)
-    pipeline = records.start(event)
+    heads = ("for-each-ref", "--format=%(objectname)", f"refs/heads/{MAIN}")
+    pipeline = records.start(event, git("-C", str(forge / "repository.git"), *heads).strip())
     folder = records.folder(pipeline)
     started = time.monotonic()
     print(f"pipeline {pipeline.number}: {event}", flush=True)

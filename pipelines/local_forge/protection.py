@@ -13,7 +13,7 @@ def refusal(push: Push, records: Records) -> str | None:
         return f"{push.tag} is a release: it neither moves nor goes away; tag another version"
     if push.branch != MAIN or push.is_creation:
         return None
-    if push.is_deletion or git("rev-list", "--max-count=1", push.old, f"^{push.new}"):
+    if push.is_deletion or not _has(push.new, push.old):
         return f"{MAIN} is protected: it only goes forward; `git fetch`, then rebase or merge"
     return _judged(push, records)
 
@@ -22,14 +22,19 @@ def _judged(push: Push, records: Records) -> str | None:
     # What was judged is what is merged: that commit itself, or its merge that adds nothing.
     parents = git("rev-list", "--parents", "-1", push.new).split()[1:]
     candidates = [push.new]
-    if len(parents) == 2 and parents[0] == push.old and _tree(parents[1]) == _tree(push.new):
+    adds_nothing = len(parents) == 2 and parents[0] == push.old and _tree(parents[1]) == _tree(push.new)
+    if adds_nothing and _has(parents[1], push.old):
         candidates.append(parents[1])
-    if not any(records.passed(commit) for commit in candidates):
+    if not any(records.passed(commit, push.old) for commit in candidates):
         return (
             f"{MAIN} is protected: no pipeline of a merge request has passed for {push.new[:10]}; "
             f"`git push -o {MERGE_REQUEST}` its branch, brought up to date with {MAIN}, and merge when it is green"
         )
     return None
+
+
+def _has(commit: str, ancestor: str) -> bool:
+    return not git("rev-list", "--max-count=1", ancestor, f"^{commit}")
 
 
 def _tree(commit: str) -> str:

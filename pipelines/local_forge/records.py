@@ -25,6 +25,8 @@ class Pipeline(msgspec.Struct):
     jobs: dict[str, str] = {}
     """The state of each job."""
     seconds: float = 0.0
+    main: str = ""
+    """What main was when it began, with which a merge request was compared."""
 
 
 class Records:
@@ -34,8 +36,8 @@ class Records:
         self.pipelines = folder / "pipelines"
         self.requests = folder / "merge-requests"
 
-    def start(self, event: Event) -> Pipeline:
-        pipeline = Pipeline(_next(self.pipelines), event)
+    def start(self, event: Event, main: str = "") -> Pipeline:
+        pipeline = Pipeline(_next(self.pipelines), event, main=main)
         self.save(pipeline)
         return pipeline
 
@@ -46,15 +48,15 @@ class Records:
         with atomic(self.folder(pipeline) / "status.json") as partial:
             partial.write_bytes(msgspec.json.format(msgspec.json.encode(pipeline)) + b"\n")
 
-    def passed(self, commit: str) -> bool:
-        """Say whether the newest pipeline of a merge request with this commit succeeded."""
+    def passed(self, commit: str, main: str) -> bool:
+        """Say whether the newest pipeline of a merge request with this commit succeeded, compared with this main."""
         newest: Pipeline | None = None
         for path in self.pipelines.glob("*/status.json"):
             found = msgspec.json.decode(path.read_bytes(), type=Pipeline)
             wanted = found.event.kind == "merge_request" and found.event.commit == commit
             if wanted and (newest is None or found.number > newest.number):
                 newest = found
-        return newest is not None and newest.state is State.SUCCESS
+        return newest is not None and newest.state is State.SUCCESS and newest.main == main
 
     def request(self, branch: str) -> int | None:
         """Return the number of a branch's merge request."""

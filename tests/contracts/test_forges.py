@@ -59,6 +59,7 @@ def of_github(event: str) -> dict[str, tuple[str, tuple[str, ...]]]:
 def of_gitlab(event: str) -> dict[str, tuple[str, tuple[str, ...]]]:
     """Return the same of GitLab: which rules hold is asked of its runner in tests/system/test_forge.py."""
     always, change, main = {"check-lock", "test"}, {"lint", "repro", "review"}, {"pages"}
+    assert always | change | main | {"audit", "release"} == set(GITLAB_JOBS)
     selected = {
         "main": always | change | main,
         "merge request": always | change,
@@ -79,7 +80,7 @@ def test_every_job_is_one_target_that_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for job in GITLAB_JOBS.values():
         assert target(job["script"])[0] in targets
-        assert set(job.get("before_script", [])) <= {".ci/packages"}
+        assert set(job.get("before_script", [])) <= {".ci/token", ".ci/packages"}
     for workflow in WORKFLOWS.values():
         for name, job in workflow["jobs"].items():
             rest = [command for command in commands(job) if command != ".ci/packages"]
@@ -132,8 +133,9 @@ def test_permissions_are_least() -> None:
 def test_what_runs_is_canceled_or_not() -> None:
     """A newer push of a change cancels the older; main, releases and schedules run to their end, one by one."""
     assert all("concurrency" in workflow for workflow in WORKFLOWS.values())
-    assert WORKFLOWS["ci.yml"]["concurrency"]["cancel-in-progress"] == "${{ github.event_name == 'pull_request' }}"
-    assert WORKFLOWS["release.yml"]["concurrency"] == {"group": "release", "cancel-in-progress": False}
+    group = WORKFLOWS["ci.yml"]["concurrency"]["group"]
+    assert group == "ci-${{ github.event_name == 'pull_request' && github.ref || github.sha }}"
+    assert WORKFLOWS["release.yml"]["concurrency"]["cancel-in-progress"] is False
     assert GITLAB["default"]["interruptible"] is True
     release = GITLAB_JOBS["release"]
     assert (release["interruptible"], release["resource_group"]) == (False, "release")

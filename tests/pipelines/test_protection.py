@@ -38,7 +38,7 @@ def stand_in(held: dict[str, Any], token: str = "t") -> Iterator[Stand]:
             elif self.command == "GET":
                 status, content = (200, stand.held[path]) if path in stand.held else (404, {"message": "Not Found"})
             else:
-                stand.changes.append((self.command, path, json.loads(body)))
+                stand.changes.append((self.command, path, json.loads(body or b"null")))
                 status, content = 200, {}
             data = json.dumps(content).encode()
             self.send_response(status)
@@ -46,7 +46,7 @@ def stand_in(held: dict[str, Any], token: str = "t") -> Iterator[Stand]:
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_POST = do_PUT = _answer  # noqa: N815 (the server looks for these names)
+        do_GET = do_POST = do_PUT = do_DELETE = _answer  # noqa: N815 (the server looks for these names)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -80,8 +80,8 @@ def test_github_creates_and_updates() -> None:
     assert {rule["type"] for rule in releases["rules"]} == {"deletion", "update"}
 
 
-def test_gitlab_protects_once() -> None:
-    """What is not protected becomes so; what is protected otherwise is said, and stays."""
+def test_gitlab_protects() -> None:
+    """What is not protected becomes so, and what GitLab protects by itself gets our rule instead."""
     project = "/projects/team%2Fdigits"
     headers = {"PRIVATE-TOKEN": "t"}
     with stand_in({project: {}}) as stand:
@@ -92,12 +92,13 @@ def test_gitlab_protects_once() -> None:
         ("POST", f"{project}/protected_tags"),
     ]
     assert stand.changes[0][2]["only_allow_merge_if_pipeline_succeeds"] is True
-    rule = {"push_access_levels": [{"access_level": 40}], "merge_access_levels": [{"access_level": 40}]}
-    with (
-        stand_in({project: {}, f"{project}/protected_branches/main": rule}) as stand,
-        pytest.raises(PipelineError, match=r"main is protected otherwise \(push_access_level\)"),
-    ):
+    with stand_in({project: {}, f"{project}/protected_branches/main": {"name": "main"}}) as stand:
         list(gitlab(Api(stand.address, headers), "team/digits"))
+    assert [(method, path.rpartition("/")[2]) for method, path, _ in stand.changes[1:3]] == [
+        ("DELETE", "main"),
+        ("POST", "protected_branches"),
+    ]
+    assert stand.changes[2][2]["push_access_level"] == 0
 
 
 @pytest.mark.parametrize(

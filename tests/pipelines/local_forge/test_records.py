@@ -43,8 +43,8 @@ def git(*arguments: str) -> str:
     return subprocess.check_output(["git", *arguments], text=True).strip()
 
 
-def judge(records: Records, commit: str, state: State) -> None:
-    pipeline = records.start(Event("merge_request", commit, "better", 1))
+def judge(records: Records, commit: str, state: State, main: str) -> None:
+    pipeline = records.start(Event("merge_request", commit, "better", 1), main)
     pipeline.state = state
     records.save(pipeline)
 
@@ -65,7 +65,9 @@ def test_main_takes_what_has_passed(records: Records) -> None:
     good = advance("better", "model.txt")
     push = Push(old, good, "refs/heads/main")
     assert "no pipeline of a merge request has passed" in str(refusal(push, records))
-    judge(records, good, State.SUCCESS)
+    judge(records, good, State.SUCCESS, git("rev-parse", "HEAD~2"))
+    assert "protected" in str(refusal(push, records)), "it was compared with an older main"
+    judge(records, good, State.SUCCESS, old)
     assert refusal(push, records) is None
     git("switch", "--quiet", "main")
     git("merge", "--quiet", "--no-ff", "--no-edit", "better")
@@ -74,7 +76,7 @@ def test_main_takes_what_has_passed(records: Records) -> None:
     Path("model.txt").write_text("nobody judged this")
     git("commit", "--quiet", "--all", "--amend", "--no-edit")
     assert "protected" in str(refusal(Push(old, git("rev-parse", "HEAD"), "refs/heads/main"), records))
-    judge(records, good, State.FAILED)
+    judge(records, good, State.FAILED, old)
     assert "protected" in str(refusal(push, records))
 
 
@@ -82,7 +84,7 @@ def test_main_takes_what_has_passed(records: Records) -> None:
 def test_history_stays(records: Records) -> None:
     """Main only goes forward, releases neither move nor go, and the first push of either is free."""
     new, old = git("rev-parse", "HEAD"), git("rev-parse", "HEAD~1")
-    judge(records, old, State.SUCCESS)
+    judge(records, old, State.SUCCESS, new)
     assert "only goes forward" in str(refusal(Push(new, old, "refs/heads/main"), records))
     assert "only goes forward" in str(refusal(Push(new, ZEROS, "refs/heads/main"), records))
     assert "neither moves nor goes away" in str(refusal(Push(new, old, "refs/tags/v1.0.0"), records))
