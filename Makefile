@@ -59,7 +59,7 @@ test: data report ## Run every test
 lint: $(ENVIRONMENT) ## Check style and types, and that no secret was ever committed
 	ruff check && ruff format --check
 	mypy
-	@kingfisher scan . --quiet --redact --no-validate --no-update-check $(addprefix --exclude ,$(UNTRACKED))
+	@kingfisher scan . --branch HEAD --quiet --redact --no-validate --no-update-check $(addprefix --exclude ,$(UNTRACKED))
 
 audit: $(ENVIRONMENT) ## Ask OSV whether a pinned package has a known weakness
 	uv audit --preview-features audit-command --locked --service-url "$(OSV_URL)"
@@ -87,7 +87,7 @@ $(REPORT): dvc.lock $(wildcard pipelines/review/*.py pipelines/review/*.j2)
 
 $(ENVIRONMENT): uv.lock pyproject.toml | $(UV)
 	$(UV) sync --locked
-	-@git config merge.dvc-lock.driver "$(VENV)/bin/python -m pipelines.tracking.merge_lock %O %A %B %P"
+	-@git config merge.dvc-lock.driver "PYTHONPATH='$(CURDIR)' '$(abspath $(VENV))/bin/python' -m pipelines.tracking.merge_lock %O %A %B %P"
 	@touch $@
 
 .tools/uv:

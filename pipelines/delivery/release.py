@@ -45,7 +45,10 @@ def release(tag: str) -> None:
 
 
 def check(tag: str) -> str | None:
-    """Return the release before a tag. Raises PipelineError when this working tree is not what the tag names."""
+    """Return the release that a tag is judged against: the last final one of another commit, None without any.
+
+    Raises PipelineError when this working tree is not what the tag names, or the tag may not be released.
+    """
     version = tags.parse(tag)
     commit = repository.commit(f"refs/tags/{tag}")
     if commit is None:
@@ -54,6 +57,8 @@ def check(tag: str) -> str | None:
         raise PipelineError(f"{tag} is another commit than this one: `git switch --detach {tag}`")
     if changed := git("status", "--porcelain", "--untracked-files=no"):
         raise PipelineError(f"the working tree is not what {tag} names: commit or restore\n{changed.rstrip()}")
+    if git("remote").strip() and not repository.commit(MAIN):
+        raise PipelineError(f"{MAIN} is not known here: `git fetch origin main` tells whether {tag} is on it")
     if repository.commit(MAIN) and git("rev-list", "--max-count=1", commit, f"^{MAIN}"):
         raise PipelineError(f"{tag} is not on main: merge its branch, and tag what came of it")
     earlier = {tags.parse(name): name for name in git("tag", "--merged", f"{commit}").split() if tags.is_release(name)}
@@ -61,7 +66,9 @@ def check(tag: str) -> str | None:
     newest = max(earlier, default=None)
     if newest and newest > version:
         raise PipelineError(f"{tag} comes before {newest}, which is out already: choose a higher version")
-    return earlier[newest] if newest else None
+    # A tag whose review failed may be on this very commit, and losses of candidates must not add up.
+    final = {each: name for each, name in earlier.items() if each.is_final and repository.commit(name) != commit}
+    return final[max(final)] if final else None
 
 
 def pack(files: list[Path], folder: str, archive: Path) -> None:

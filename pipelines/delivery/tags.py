@@ -23,8 +23,12 @@ class Version(NamedTuple):
     patch: int
     candidate: float = math.inf
 
+    @property
+    def is_final(self) -> bool:
+        return self.candidate == math.inf
+
     def __str__(self) -> str:
-        ending = "" if self.candidate == math.inf else f"-rc.{self.candidate:.0f}"
+        ending = "" if self.is_final else f"-rc.{self.candidate:.0f}"
         return f"v{self.major}.{self.minor}.{self.patch}{ending}"
 
 

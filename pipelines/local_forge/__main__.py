@@ -65,6 +65,8 @@ def create(forge: Path, remote: str) -> None:
             partial.write_text(f"{pipeline.TOKEN}={secrets.token_hex(16)}\n")
     if remote not in git("remote").split():
         git("remote", "add", remote, str(repository))
+    elif (there := git("remote", "get-url", remote).strip()) != str(repository):
+        raise PipelineError(f"the remote {remote} is {there}: choose another name, --remote")
     print(f"{forge} is ready, as the remote `{remote}`:\n\n  git push {remote} {MAIN}\n")
     print(
         "`python -m pipelines.local_forge --help` tells the rest; "

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from pipelines.command import PipelineError, run
+from pipelines.delivery import tags
 from pipelines.local_forge import pipeline
 from pipelines.local_forge.events import MAIN, MERGE_REQUEST, Event, Push, options
 from pipelines.local_forge.protection import refusal
@@ -44,7 +45,7 @@ def asked(push: Push, given: list[str], records: Records) -> Event | None:
         return None
     commit = git("rev-parse", f"{push.new}^{{commit}}").strip()
     if push.tag:
-        return Event("tag", commit, push.tag)
+        return Event("tag", commit, push.tag) if tags.is_release(push.tag) else None
     if not push.branch:
         return None
     if push.branch == MAIN:

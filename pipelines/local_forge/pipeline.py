@@ -56,8 +56,11 @@ def _run(forge: Path, pipeline: Pipeline, folder: Path) -> State:
     git("clone", "--quiet", str(forge / "repository.git"), str(project))
     git("-C", str(project), "switch", "--quiet", "--detach", pipeline.event.commit)
     environment = runner.prepare(forge, project) | secrets
+    variables = pipeline.event.variables()
+    if not secrets and pipeline.event.request:
+        variables["CI_MERGE_REQUEST_PROJECT_ID"] = "0"  # a fork's is another than its own
     with notes.serve(forge / "merge-requests", secrets.get(TOKEN)) as port:
-        process = runner.start(forge, project, pipeline.event.variables(), environment, port)
+        process = runner.start(forge, project, variables, environment, port)
         try:
             _follow(process.stdout or [], folder, pipeline)
         except BaseException:

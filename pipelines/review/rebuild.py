@@ -26,7 +26,9 @@ def artifacts(commit: str, folder: Path) -> None:
     with _worktree(commit) as project:
         print(f"making the model of {commit[:10]} again, whose files are in no cache and no remote", flush=True)
         command = ["make", "--silent", "repro"]
-        own = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+        # Other packages than this project's get an environment of their own.
+        shared = ("MAKE", "MFLAGS") if (project / ".venv").exists() else ("MAKE", "MFLAGS", "UV_PROJECT_ENVIRONMENT")
+        own = {name: value for name, value in os.environ.items() if not name.startswith(shared)}
         if subprocess.run(command, cwd=project, env=own, check=False).returncode:  # noqa: S603 (our own command)
             raise PipelineError(f"`make repro` at {commit[:10]} failed, see above")
         shutil.copytree(project / "artifacts", folder, dirs_exist_ok=True)
@@ -44,7 +46,7 @@ def _worktree(commit: str) -> Iterator[Path]:
                 if (here / name).exists() and not (project / name).exists():
                     (project / name).symlink_to(here / name)
             if _same_packages(here, project):
-                (project / ".venv").symlink_to(here / ".venv")
+                (project / ".venv").symlink_to(os.environ.get("UV_PROJECT_ENVIRONMENT") or here / ".venv")
             yield project
         finally:
             git("worktree", "remove", "--force", str(tree))
@@ -52,6 +54,4 @@ def _worktree(commit: str) -> Iterator[Path]:
 
 def _same_packages(here: Path, there: Path) -> bool:
     names = ("uv.lock", "pyproject.toml")
-    return (here / ".venv").exists() and all(
-        (here / name).read_bytes() == (there / name).read_bytes() for name in names
-    )
+    return all((here / name).read_bytes() == (there / name).read_bytes() for name in names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from pipelines.command import PipelineError
-from pipelines.dvc import dvc
+from pipelines.dvc import dvc, succeeds
 
 PATIENCE = 60.0  # seconds until a remote that says nothing counts as unreachable
 
@@ -19,7 +19,7 @@ class NoCredentialsError(RemoteError):
 
 
 def is_configured() -> bool:
-    return bool(dvc("remote", "list").strip())
+    return succeeds("config", "core.remote")
 
 
 def missing() -> list[str]:

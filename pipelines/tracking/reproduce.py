@@ -75,9 +75,9 @@ def _lacking() -> list[str] | None:
 def _share() -> bool:
     """Run what no remote has, and bring the rest. Return False when the remote went away meanwhile or lacks some."""
     if code := show("repro", "--pull", "--allow-missing"):
-        if _lacking() is not None:
+        if _lacking() == []:
             sys.exit(code)
-        return False
+        return False  # what was missing may be why
     stages = yaml.safe_load(PIPELINE.read_text())["stages"]
     return show("pull", *stages) == 0
 

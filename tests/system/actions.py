@@ -180,7 +180,10 @@ class _Job:
     def payload(self) -> dict[str, Any]:
         if self.event.name != "pull_request":
             return {}
-        return {"number": 7, "pull_request": {"number": 7, "head": {"repo": {"fork": self.event.fork}}}}
+        return {
+            "number": 7,
+            "pull_request": {"number": 7, "user": {"login": "somebody"}, "head": {"repo": {"fork": self.event.fork}}},
+        }
 
     # The stand-ins, by the name of their action.
 

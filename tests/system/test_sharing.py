@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Project, clone_project, git, need, wait_for
+from tests.conftest import ROOT, Project, clone_project, git, need, wait_for
 from tests.system.conftest import copy_of, make_bucket, share
 from tests.system.gateway import PROGRAMS, Gateway, gateway
 
 BUCKET = "results"
+NOBODY = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+FORK = {"GITLAB_CI": "true", "CI_PROJECT_ID": "1", "CI_MERGE_REQUEST_PROJECT_ID": "2"}
 Clone = Callable[[str], Project]
 
 
@@ -82,11 +84,12 @@ def test_a_forgotten_push(clone: Clone, s3: Gateway) -> None:
 @pytest.mark.parametrize(
     ("wrong", "of_repro", "of_check"),
     [
-        ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "no credentials for the DVC remote", ""),
+        (NOBODY, "no credentials for the DVC remote", "credentials"),
+        (NOBODY | FORK, "no credentials for the DVC remote", ""),
         ({"AWS_SECRET_ACCESS_KEY": "guess"}, "warning: going on without the DVC remote", "cannot be read"),
         ({"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"}, "warning: going on without the DVC remote", "cannot be read"),
     ],
-    ids=["no credentials", "wrong credentials", "nobody there"],
+    ids=["no credentials", "a fork", "wrong credentials", "nobody there"],
 )
 def test_a_remote_that_cannot_be_read(
     shared: Project, s3: Gateway, wrong: dict[str, str], of_repro: str, of_check: str
@@ -143,7 +146,12 @@ def test_branches_that_both_ran(finished: Project, tmp_path: Path) -> None:
     """Git merges their locks without a conflict; what neither made is noticed, and only that is run."""
     project = copy_of(finished, tmp_path / "project")
     driver = next(line for line in (project.path / "Makefile").read_text().splitlines() if "merge.dvc-lock" in line)
-    git(project.path, "config", "merge.dvc-lock.driver", driver.split('"')[1].replace("$(VENV)", ".venv"))
+    git(
+        project.path,
+        "config",
+        "merge.dvc-lock.driver",
+        driver.split('"')[1].replace("$(CURDIR)", str(project.path)).replace("$(abspath $(VENV))", str(ROOT / ".venv")),
+    )
     for branch, old, new in (
         ("quantized", "calibration_examples: 300", "calibration_examples: 200"),
         ("evaluated", "confidence: 0.95\n  calibration_bins", "confidence: 0.9\n  calibration_bins"),
@@ -153,7 +161,7 @@ def test_branches_that_both_ran(finished: Project, tmp_path: Path) -> None:
         project.run("make", "repro")
         save(project, branch)
     assert "dvc.lock was merged: run `make repro`" in project.run("git", "merge", "--no-edit", "quantized")
-    assert "evaluate" in project.run("make", "check-lock", expect=2)
+    assert "dvc.lock is not what code, data and params.yaml make" in project.run("make", "check-lock", expect=2)
     output = project.run("make", "repro")
     assert "Running stage 'evaluate'" in output
     assert "Running stage 'quantize'" not in output
