@@ -1,4 +1,4 @@
-"""Who may know whom: pipelines -> model <- serving, and within pipelines training, then review, then delivery."""
+"""Who may know whom: pipelines -> model <- serving; within pipelines training, then tracking, review and delivery."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ from tests.contracts.imports import imports
 
 PACKAGES = ("model", "pipelines", "serving")
 HEAVY = {"tensorflow", "keras"}
+AFTER_REVIEW = ("pipelines.delivery", "pipelines.local_forge", "pipelines.operations", "serving")
 FORBIDDEN = {
     "model": {"pipelines", "serving"},
     "serving": {"pipelines"} | HEAVY,
-    "pipelines/training": {"pipelines.review", "pipelines.delivery", "pipelines.operations", "serving"},
-    "pipelines/review": {"pipelines.delivery", "pipelines.operations", "serving"} | HEAVY,
+    "pipelines/training": {"pipelines.tracking", "pipelines.review", *AFTER_REVIEW},
+    "pipelines/tracking": {"pipelines.review", *AFTER_REVIEW} | HEAVY,
+    "pipelines/review": {"pipelines.tracking", *AFTER_REVIEW} | HEAVY,
+    "pipelines/delivery": {"pipelines.local_forge", "pipelines.operations", "serving"} | HEAVY,
+    "pipelines/local_forge": {"pipelines.operations", "serving"} | HEAVY,
 }
 # TensorFlow trains and converts; nothing else may need it.
 TENSORFLOW = {
