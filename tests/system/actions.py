@@ -30,6 +30,8 @@ class Event:
     ref: str
     fork: bool = False
     """Whether a pull request comes from a fork."""
+    before: str = ""
+    """Where a pushed branch was; empty for a new one."""
 
 
 @dataclass
@@ -179,7 +181,7 @@ class _Job:
 
     def payload(self) -> dict[str, Any]:
         if self.event.name != "pull_request":
-            return {}
+            return {"before": self.event.before or "0" * 40, "created": not self.event.before}
         return {
             "number": 7,
             "pull_request": {"number": 7, "user": {"login": "somebody"}, "head": {"repo": {"fork": self.event.fork}}},

@@ -52,9 +52,10 @@ def push(project: Project, branch: str, old: str, new: str) -> None:
     git(project.path, "push", "--quiet", "--force", "origin", branch)
 
 
-def test_a_push_to_main(actions: Actions) -> None:
+def test_a_push_to_main(actions: Actions, project: Project) -> None:
     """Nothing is trained that the remote has, every job passes, and the report is published."""
-    run = actions.dispatch(Event("push", "refs/heads/main"))
+    before = git(project.path, "rev-parse", "main~1").strip()
+    run = actions.dispatch(Event("push", "refs/heads/main", before=before))
     assert run.results == dict.fromkeys(JOBS, "success"), run.logs
     assert "Running stage" not in run.logs["repro"]
     assert (run.artifacts / "github-pages" / "metrics.json").exists()
