@@ -22,7 +22,6 @@ from pathlib import Path
 from pipelines.command import PipelineError, atomic, run
 
 PAGE = Path("docs", "ci.md")
-REPEATS = 3
 IDENTITY = ("-c", "user.name=Benchmark", "-c", "user.email=benchmark@example.com")
 JOB = re.compile(r"remote: +([a-z-]+): (starting|finished)")
 Times = dict[str, float]
@@ -31,14 +30,18 @@ Times = dict[str, float]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dry", action="store_true", help="only print")
+    parser.add_argument("--repeats", type=int, default=3, help="pushes of each kind (default: %(default)s)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        rows = measure(Path(folder) / "project")
+        rows = measure(Path(folder) / "project", options.repeats)
     lines = ["| push | verdict after | of it `repro` | `review` |", "| --- | ---: | ---: | ---: |"]
     for name, times in rows.items():
         cells = [times[part] for part in ("verdict", "repro", "review")]
         lines.append(f"| {name} | {' | '.join(f'{seconds:.0f} s' for seconds in cells)} |")
-    lines += ["", f"Medians of {REPEATS}, but for the first push, on {os.cpu_count()} cores with all jobs at once."]
+    lines += [
+        "",
+        f"Medians of {options.repeats}, but one first push; on {os.cpu_count()} cores, with all jobs at once.",
+    ]
     print("\n".join(lines))
     if not options.dry:
         table = "\n".join(lines)
@@ -48,16 +51,16 @@ def main() -> None:
             partial.write_text(text)
 
 
-def measure(project: Path) -> dict[str, Times]:
+def measure(project: Path, repeats: int) -> dict[str, Times]:
     """Return the seconds of each kind of push: to the verdict, and of the jobs on the way to it."""
     _call("git", "clone", "--quiet", ".", str(project))
     _call("make", "forge", folder=project)
     rows = {"cold: the first, which trains": _push(project, "main")}
-    for number in range(REPEATS):
+    for number in range(repeats):
         _change(project, f"words-{number}", "README.md", r"\Z", f"\nLine {number}.\n")
         _change(project, f"model-{number}", "params.yaml", r"seed: \d+", f"seed: {number + 100}")
     for name, kind in (("no change of the model", "words"), ("a change of the training", "model")):
-        found = [_push(project, f"{kind}-{number}") for number in range(REPEATS)]
+        found = [_push(project, f"{kind}-{number}") for number in range(repeats)]
         rows[name] = {part: statistics.median(times[part] for times in found) for part in found[0]}
     return rows
 
