@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from pipelines.command import PipelineError
-from pipelines.dvc import dvc, succeeds
+from pipelines.dvc import dvc
 
 PATIENCE = 60.0  # seconds until a remote that says nothing counts as unreachable
 
@@ -19,7 +19,8 @@ class NoCredentialsError(RemoteError):
 
 
 def is_configured() -> bool:
-    return succeeds("config", "core.remote")
+    # DVC ends with 0 whether or not it is set.
+    return bool(dvc("config", "core.remote").strip())
 
 
 def missing() -> list[str]:
