@@ -1,4 +1,4 @@
-"""Make the release that a tag names: judged against the release before it, packed as one archive in dist/.
+"""Make the release that a tag names: judged against the last final release, packed as one archive in dist/.
 
 git tag --annotate v1.2.3 --message "Better at sevens" && make release TAG=v1.2.3
 
