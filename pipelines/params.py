@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-import msgspec
-import yaml
 from msgspec import Meta
 
+from pipelines import documents
 from pipelines.command import PipelineError
+from pipelines.documents import Section
 
 PATH = Path("params.yaml")
 
@@ -20,10 +20,6 @@ PartOfOne = Annotated[float, Meta(ge=0, lt=1)]
 ZeroToOne = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[float, Meta(gt=0, le=1e15)]
 NonNegative = Annotated[float, Meta(ge=0)]
-
-
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A section of the file: unknown keys are refused, so that a misspelt one never goes unnoticed."""
 
 
 class Ingest(Section, frozen=True):
@@ -179,19 +175,7 @@ class Params(Section, frozen=True):
 
 def load(path: Path = PATH) -> Params:
     """Read and check the file. Raises PipelineError naming the key, what it holds and what it should."""
-    try:
-        content = yaml.safe_load(path.read_text())
-        params = msgspec.convert(content, Params)
-    except FileNotFoundError:
-        raise PipelineError(f"{path} is missing: run the command in the project's folder") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PipelineError(f"{path} is not YAML: {error}") from error
-    except msgspec.ValidationError as error:
-        # YAML 1.1 reads 1e-3 as text: a number needs its point.
-        hint = " (write 1.0e-3 rather than 1e-3)" if "Expected `float`, got `str`" in str(error) else ""
-        if "Invalid enum value" in str(error):
-            hint = " (the comment beside it names the choices)"
-        raise PipelineError(f"{path}: {str(error).replace('$.', '')}{hint}") from error
+    params = documents.load(path, Params)
     if params.prepare.validation + params.prepare.test >= 1:
         raise PipelineError(f"{path}: prepare.validation + prepare.test must leave examples to train on")
     if params.train.initial_weights and params.train.initial_weights.startswith("artifacts/"):

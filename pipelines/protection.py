@@ -14,37 +14,14 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
-import requests
-
+from pipelines.api import Api
 from pipelines.command import PipelineError, run
 
 RULESETS = Path(".github", "rulesets")
 GITLAB = Path(".gitlab")
 APIS = {"github": "https://api.github.com", "gitlab": "https://gitlab.com/api/v4"}
-TIMEOUT = 30.0  # seconds
-NOT_FOUND = 404
-
-
-class Api:
-    def __init__(self, address: str, headers: dict[str, str]) -> None:
-        self._address = address.rstrip("/")
-        self._session = requests.Session()
-        self._session.headers.update(headers)
-
-    def send(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 (what the forge answers)
-        """Return the answer, None for what is not there. Raises PipelineError with the forge's own words."""
-        try:
-            response = self._session.request(method, f"{self._address}/{path}", json=body, timeout=TIMEOUT)
-        except requests.RequestException as error:
-            raise PipelineError(f"{self._address} cannot be reached ({type(error).__name__}): see --api") from None
-        if method == "GET" and response.status_code == NOT_FOUND:
-            return None
-        if not response.ok:
-            raise PipelineError(f"{method} {path}: {response.status_code} {response.text[:300]}")
-        return response.json() if response.content else None
 
 
 def main() -> None:

@@ -15,11 +15,14 @@ import numpy as np
 from model import ModelError, manifest
 from model.manifest import MODEL, Manifest
 from model.predictor import Predictor
+from model.release import BUNDLE
 from serving.errors import ServingError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 MAX_BUNDLE = 2_000_000_000
-"""Largest bundle, unpacked, in bytes."""
+"""Most bytes of a bundle that are unpacked."""
+DEEPEST = 2
+"""Folders that a manifest may lie in."""
 
 
 class ReleaseError(ServingError):
@@ -43,11 +46,11 @@ class Release:
 def load(path: Path, public_key: Path | None = None, expected: str = "", max_batch: int = 1) -> Release:
     """Return the release of a folder or a bundle. Raises ReleaseError or SignatureError; nothing is left behind."""
     try:
-        with _folder(path) as folder:
+        with _folder(path) as (signed, folder):
             if public_key:
                 from serving import signature  # noqa: PLC0415 (10 MB that few servers need)
 
-                signature.verify(folder, public_key)
+                signature.verify(signed, public_key)
             described = manifest.load(folder)
             predictor = Predictor(folder / MODEL)
     except ModelError as error:
@@ -63,14 +66,20 @@ def load(path: Path, public_key: Path | None = None, expected: str = "", max_bat
 
 
 @contextmanager
-def _folder(path: Path) -> Iterator[Path]:
-    """Give the folder that holds the manifest: the path, one of its folders, or the same in an unpacked bundle."""
-    if path.is_file():
+def _folder(path: Path) -> Iterator[tuple[Path, Path]]:
+    """Give the folder that is signed, and the one with the manifest, which differ in a release as it is published.
+
+    Else both are the path, one of its folders, or the same in an unpacked bundle.
+    """
+    published = (path / BUNDLE).is_file()
+    if published or path.is_file():
         with tempfile.TemporaryDirectory(prefix="slipway-") as unpacked:
-            _unpack(path, Path(unpacked))
-            yield _find(path, Path(unpacked))
+            _unpack(path / BUNDLE if published else path, Path(unpacked))
+            folder = _find(path, Path(unpacked))
+            yield path if published else folder, folder
     elif path.is_dir():
-        yield _find(path, path)
+        folder = _find(path, path)
+        yield folder, folder
     else:
         raise ReleaseError(f"{path} is no folder and no bundle: `make` makes a model in artifacts/")
 
@@ -83,11 +92,14 @@ def _find(path: Path, folder: Path) -> Path:
 
 
 def _unpack(bundle: Path, folder: Path) -> None:
+    """Unpack the model and what lies beside it; the server's own packages, in folders below, are not needed."""
     try:
         with tarfile.open(bundle) as archive:
             members = []
             size = 0
             for member in archive:
+                if member.name.count("/") > DEEPEST:
+                    continue
                 size += member.size
                 if size > MAX_BUNDLE:
                     raise ReleaseError(f"{bundle} unpacks to more than {MAX_BUNDLE:,} bytes")

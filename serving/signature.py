@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from model.manifest import sha256
+from model.release import SIGNATURE
 from serving.errors import ServingError
 
-NAME = "model.sig"
 PREDICATE = "https://model_signing/signature/v1.0"
 # By the size of the curve, as Sigstore has it.
 _HASHES = {
@@ -63,7 +63,7 @@ class _Statement(msgspec.Struct, rename="camel"):
 
 def verify(folder: Path, public_key: Path) -> None:
     """Raise SignatureError unless the folder's files are exactly those that the key's owner signed."""
-    signature = folder / NAME
+    signature = folder / SIGNATURE
     try:
         envelope = msgspec.json.decode(signature.read_bytes(), type=_Bundle).dsse_envelope
         _verify_envelope(envelope, public_key)
@@ -98,7 +98,7 @@ def _compare(folder: Path, resources: list[_Resource]) -> None:
             raise SignatureError(f"{folder / resource.name}: signed by {resource.algorithm}, expected sha256")
         expected[resource.name] = resource.digest
     found = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if not path.is_dir()}
-    found.pop(NAME)
+    found.pop(SIGNATURE)
     for name in sorted(expected.keys() | found.keys()):
         if name not in found:
             raise SignatureError(f"{folder / name} is missing, but it was signed")

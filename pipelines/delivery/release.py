@@ -1,28 +1,32 @@
-"""Make the release that a tag names: judged against the last final release, packed as one archive in dist/.
+"""Make the release that a tag names: judged against the last final release, bundled, signed, published, announced.
 
-git tag --annotate v1.2.3 --message "Better at sevens" && make release TAG=v1.2.3
+git tag --annotate v1.2.3 --message "Better at sevens"
+make release TAG=v1.2.3
 
-The archive holds the model and its manifest, and is the same to the byte whenever it is made again from the same files.
+dist/v1.2.3/ then holds all of it. Where delivery.yaml names no place for releases it stays there, and without a key
+it is not signed. Run again after whatever went wrong: what is done is not done twice.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
-from model.manifest import MODEL, NAME
+from model.release import BUNDLE, PROVENANCE
 from pipelines.command import PipelineError, atomic, run
-from pipelines.delivery import tags
+from pipelines.delivery import announce, bundle, provenance, settings, signing, store
+from pipelines.delivery.preconditions import check
+from pipelines.delivery.settings import Settings
+from pipelines.delivery.verify import verify
 from pipelines.review import repository
-from pipelines.review.repository import git
 from pipelines.tracking import check_lock
-from pipelines.training.dataset import ARTIFACTS
 
 DIST = Path("dist")
-MAIN = "origin/main"
+REVIEW = Path("reports", "review.md")
 
 
 def main() -> None:
@@ -33,52 +37,45 @@ def main() -> None:
 
 def release(tag: str) -> None:
     """Raise PipelineError when the tag may not be released; exit with the review's code when its model may not."""
+    chosen = settings.load()
+    if chosen.releases and not signing.can_sign(chosen.signing, os.environ):
+        raise PipelineError(f"releases are signed: set {signing.KEY}, or signing.identity in delivery.yaml")
     previous = check(tag)
     check_lock.check()
     # The first release has nothing to be compared with but itself: floors and ceilings hold.
     command = [sys.executable, "-m", "pipelines.review", "--base", previous or tag]
     if code := subprocess.run(command, check=False).returncode:  # noqa: S603 (our own command)
         sys.exit(code)
-    archive = DIST / f"{tag}.tar"
-    pack([ARTIFACTS / MODEL, ARTIFACTS / NAME], tag, archive)
-    print(f"{archive}: {archive.stat().st_size:,} bytes, judged against {previous or 'floors and ceilings alone'}")
+    folder = DIST / tag
+    build(tag, chosen, folder)
+    print(f"{folder / BUNDLE}: {(folder / BUNDLE).stat().st_size:,} bytes, judged against {previous or 'floors alone'}")
+    if chosen.releases is None:
+        if signing.can_sign(chosen.signing, os.environ):
+            signing.sign(folder, chosen.signing, os.environ)
+        print("not published: set `releases` in delivery.yaml to s3://bucket, docs/releases.md")
+    else:
+        new = store.publish(store.releases(chosen), tag, folder, chosen)
+        verify(tag, chosen)
+        print(f"{tag} {'is' if new else 'was'} published{'' if new else ' already, with the same bytes'}")
+    for said in announce.announce(tag, folder, notes(tag, previous), os.environ):
+        print(said)
 
 
-def check(tag: str) -> str | None:
-    """Return the release that a tag is judged against: the last final one of another commit, None without any.
-
-    Raises PipelineError when this working tree is not what the tag names, or the tag may not be released.
-    """
-    version = tags.parse(tag)
-    commit = repository.commit(f"refs/tags/{tag}")
-    if commit is None:
-        raise PipelineError(f"there is no tag {tag}: `git tag --annotate {tag}`")
-    if commit != repository.commit("HEAD"):
-        raise PipelineError(f"{tag} is another commit than this one: `git switch --detach {tag}`")
-    if changed := git("status", "--porcelain", "--untracked-files=no"):
-        raise PipelineError(f"the working tree is not what {tag} names: commit or restore\n{changed.rstrip()}")
-    if git("remote").strip() and not repository.commit(MAIN):
-        raise PipelineError(f"{MAIN} is not known here: `git fetch origin main` tells whether {tag} is on it")
-    if repository.commit(MAIN) and git("rev-list", "--max-count=1", commit, f"^{MAIN}"):
-        raise PipelineError(f"{tag} is not on main: merge its branch, and tag what came of it")
-    earlier = {tags.parse(name): name for name in git("tag", "--merged", f"{commit}").split() if tags.is_release(name)}
-    del earlier[version]
-    newest = max(earlier, default=None)
-    if newest and newest > version:
-        raise PipelineError(f"{tag} comes before {newest}, which is out already: choose a higher version")
-    # A tag whose review failed may be on this very commit, and losses of candidates must not add up.
-    final = {each: name for each, name in earlier.items() if each.is_final and repository.commit(name) != commit}
-    return final[max(final)] if final else None
+def build(tag: str, chosen: Settings, folder: Path) -> None:
+    """Write the bundle and its provenance into a folder, instead of whatever was there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    commit = repository.commit("HEAD") or ""
+    described = bundle.build(tag, commit, chosen, folder / BUNDLE)
+    with atomic(folder / PROVENANCE) as partial:
+        partial.write_bytes(provenance.encode(provenance.make(folder / BUNDLE, described, os.environ)))
 
 
-def pack(files: list[Path], folder: str, archive: Path) -> None:
-    """Write a tar with the files in one folder; owners and times are left out, so that equal files give equal bytes."""
-    with atomic(archive) as partial, tarfile.open(partial, "w", format=tarfile.PAX_FORMAT) as tar:
-        for path in sorted(files):
-            member = tarfile.TarInfo(f"{folder}/{path.name}")
-            member.size, member.mode = path.stat().st_size, 0o644
-            with path.open("rb") as content:
-                tar.addfile(member, content)
+def notes(tag: str, previous: str | None) -> str:
+    """Return what to tell of a release: the changelog's words, and the review."""
+    return (
+        f"{announce.changes(tag)}\n\nJudged against {previous or 'floors and ceilings alone'}:\n\n{REVIEW.read_text()}"
+    )
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pyarrow as pa
 import yaml
 
 from pipelines.command import PipelineError
-from pipelines.params import Section
+from pipelines.documents import Section
 from pipelines.review import repository
 from pipelines.review.outcomes import Outcomes
 from pipelines.review.verdict import Finding, Verdict

@@ -13,10 +13,11 @@ import pytest
 from model import manifest
 from model.manifest import MODEL
 from model.predictor import Predictor
+from model.release import BUNDLE, SIGNATURE
 from serving import release
 from serving.errors import ServingError
 from serving.release import ReleaseError
-from serving.signature import NAME, SignatureError
+from serving.signature import SignatureError
 from tests.conftest import need
 from tests.serving.conftest import make_release
 
@@ -111,19 +112,40 @@ def test_hostile_bundles_are_refused(folder: Path, tmp_path: Path, monkeypatch: 
 @pytest.fixture
 def signed(folder: Path, tmp_path: Path) -> tuple[Path, Path]:
     """A release signed by `model_signing`, and the public key."""
+    return folder, sign(folder, tmp_path)
+
+
+def sign(folder: Path, tmp_path: Path) -> Path:
+    """Sign a folder with a new key and return its public half."""
     need("openssl")
     private, public = tmp_path / "private.pem", tmp_path / "public.pem"
     subprocess.run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", private], check=True)
     subprocess.run(["openssl", "pkey", "-in", private, "-pubout", "-out", public], check=True)
     command = [Path(sys.executable).parent / "model_signing", "sign", "key", "--private_key", private]
-    subprocess.run([*command, "--signature", folder / NAME, folder], check=True, capture_output=True)
-    return folder, public
+    subprocess.run([*command, "--signature", folder / SIGNATURE, folder], check=True, capture_output=True)
+    return public
 
 
 def test_a_signed_release(signed: tuple[Path, Path]) -> None:
     """What OpenSSF Model Signing's own tool signed is served."""
     folder, public = signed
     assert release.load(folder, public).name == "v1.2.3"
+
+
+def test_a_release_as_it_is_published(folder: Path, tmp_path: Path) -> None:
+    """The model is taken out of the signed bundle, whose packages stay packed; a byte more and it is refused."""
+    (folder / "server" / "wheels").mkdir(parents=True)
+    (folder / "server" / "wheels" / "large.whl").write_bytes(bytes(1000))
+    published = tmp_path / "published"
+    published.mkdir()
+    with tarfile.open(published / BUNDLE, "w") as tar:
+        tar.add(folder, "v1.2.3")
+    public = sign(published, tmp_path)
+    assert release.load(published, public).name == "v1.2.3"
+    with (published / BUNDLE).open("ab") as file:
+        file.write(b"\0")
+    with pytest.raises(SignatureError, match=r"bundle\.tar is not the file that was signed"):
+        release.load(published, public)
 
 
 def forge(folder: Path) -> None:
@@ -135,15 +157,15 @@ def forge(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (lambda folder: (folder / NAME).unlink(), "only signed releases"),
+        (lambda folder: (folder / SIGNATURE).unlink(), "only signed releases"),
         (forge, "is not the file that was signed"),
         (lambda folder: (folder / "extra.txt").write_text("x"), "was not signed"),
         (lambda folder: (folder / "link").symlink_to("/etc/passwd"), "was not signed"),
         (lambda folder: (folder / MODEL).unlink(), "is missing"),
-        (lambda folder: (folder / NAME).write_text("{}"), "no signature of a model"),
-        (change(NAME, b'"payload":"ew', b'"payload":"fw'), "not made with the key"),
-        (change(NAME, b'"payloadType":"application', b'"payloadType":"Application'), "not made with the key"),
-        (change(NAME, b'"signatures":[{', b'"signatures":[],"x":[{'), "no signature of a model"),
+        (lambda folder: (folder / SIGNATURE).write_text("{}"), "no signature of a model"),
+        (change(SIGNATURE, b'"payload":"ew', b'"payload":"fw'), "not made with the key"),
+        (change(SIGNATURE, b'"payloadType":"application', b'"payloadType":"Application'), "not made with the key"),
+        (change(SIGNATURE, b'"signatures":[{', b'"signatures":[],"x":[{'), "no signature of a model"),
     ],
 )
 def test_a_tampered_release_is_refused(signed: tuple[Path, Path], damage: object, said: str) -> None:

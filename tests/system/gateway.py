@@ -27,6 +27,7 @@ DEADLINE = 60.0  # seconds; a start takes two
 # Every change of the cluster map waits for the proposal interval, by default a second, and a start makes a dozen.
 # A request that comes before the storage daemon is ready is repeated at the next objecter tick, by default 5 s later.
 # Without tcp_nodelay a small PUT waits 45 ms for a delayed acknowledgement.
+# With a key of its own it encrypts what it stores, as the large services do, and takes requests that ask for it.
 # Empty names keep sockets and logs out of /run and /var.
 SETTINGS = """\
 [global]
@@ -61,6 +62,8 @@ memstore device bytes = 4G
 [client]
 rgw data = {folder}/rgw
 objecter tick interval = 0.5
+rgw crypt default encryption key = {master_key}
+rgw crypt require ssl = false
 rgw frontends = beast endpoint=127.0.0.1:{http_port} tcp_nodelay=1
 """
 
@@ -88,6 +91,10 @@ class Gateway:
     secret_key: str
     stop: Callable[[], None]
     """Kill what answers requests; clients then find nobody there."""
+    restart: Callable[[], None]
+    """Bring it back, with all that was stored."""
+    limit: Callable[[int], None]
+    """Give the user no more than so many bytes."""
 
     def environment(self) -> dict[str, str]:
         """Variables with which boto3, DVC and the AWS command line reach this service."""
@@ -119,7 +126,13 @@ def gateway(folder: Path) -> Iterator[Gateway]:
 
 def _start(processes: _Processes, monitor_port: int, http_port: int) -> Gateway:
     folder, cluster, disk = processes.folder, uuid.uuid4(), uuid.uuid4()
-    settings = SETTINGS.format(folder=folder, cluster=cluster, monitor_port=monitor_port, http_port=http_port)
+    settings = SETTINGS.format(
+        folder=folder,
+        cluster=cluster,
+        monitor_port=monitor_port,
+        http_port=http_port,
+        master_key=base64.b64encode(secrets.token_bytes(32)).decode(),
+    )
     (folder / "ceph.conf").write_text(settings, encoding="utf-8")
     # A key in Ceph's notation: kind 1 (AES), time of creation, length.
     key = base64.b64encode(struct.pack("<HIIH", 1, 0, 0, 16) + secrets.token_bytes(16)).decode()
@@ -134,15 +147,23 @@ def _start(processes: _Processes, monitor_port: int, http_port: int) -> Gateway:
     access_key, secret_key = secrets.token_hex(10), secrets.token_hex(20)
     keys = f"--access-key={access_key} --secret-key={secret_key}"
     processes.run(f"radosgw-admin user create --uid=tester --display-name=tester {keys}")
-    processes.launch("radosgw -f")
-    processes.wait("radosgw", lambda: _answers(http_port))
-    return Gateway(f"http://127.0.0.1:{http_port}", access_key, secret_key, lambda: processes.stop("radosgw -f"))
+
+    def start() -> None:
+        processes.launch("radosgw -f")
+        processes.wait("radosgw", lambda: _answers(http_port))
+
+    def limit(size: int) -> None:
+        processes.run(f"radosgw-admin quota set --quota-scope=user --uid=tester --max-size={size}")
+        processes.run("radosgw-admin quota enable --quota-scope=user --uid=tester")
+
+    start()
+    endpoint = f"http://127.0.0.1:{http_port}"
+    return Gateway(endpoint, access_key, secret_key, lambda: processes.stop("radosgw -f"), start, limit)
 
 
 @dataclass
 class _Processes:
     folder: Path
-    deadline: float = field(default_factory=lambda: time.monotonic() + DEADLINE)
     started: list[subprocess.Popen[bytes]] = field(default_factory=list)
     daemons: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -156,11 +177,12 @@ class _Processes:
             raise RuntimeError(f"{command}: exit code {process.returncode}")
 
     def wait(self, what: str, finished: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + DEADLINE
         while not finished():
             for name, daemon in self.daemons.items():
                 if daemon.poll() is not None:
                     raise RuntimeError(f"{name}: exit code {daemon.returncode}")
-            if time.monotonic() > self.deadline:
+            if time.monotonic() > deadline:
                 raise TimeoutError(f"{what}: not ready within {DEADLINE:.0f} s")
             time.sleep(0.01)
 

@@ -1,0 +1,97 @@
+"""OpenSSF Model Signing of a release's folder: by a key, or by the identity that a forge gives to a job (Sigstore).
+
+https://github.com/sigstore/model-transparency. A key is made with OpenSSL:
+
+openssl ecparam -name prime256v1 -genkey -noout -out signing.pem && openssl ec -in signing.pem -pubout -out release.pem
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from model.release import BUNDLE, PROVENANCE, SIGNATURE
+from pipelines.command import PipelineError
+from pipelines.delivery.settings import Signing
+
+KEY = "SIGNING_KEY"
+TOKEN = "SIGSTORE_ID_TOKEN"  # noqa: S105 (its name)
+SIGNED = {BUNDLE, PROVENANCE}
+
+
+def sign(folder: Path, signing: Signing, environment: Mapping[str, str]) -> None:
+    """Write the signature of a folder. Raises PipelineError when there is nobody to sign."""
+    from model_signing import hashing  # noqa: PLC0415 (half a second)
+    from model_signing import signing as library  # noqa: PLC0415
+
+    (folder / SIGNATURE).unlink(missing_ok=True)
+    config = library.Config().set_hashing_config(hashing.Config().set_ignored_paths(paths=[], ignore_git_paths=False))
+    try:
+        if signing.identity:
+            token = environment.get(TOKEN)
+            config.use_sigstore_signer(identity_token=token, use_ambient_credentials=token is None).sign(
+                folder, folder / SIGNATURE
+            )
+        else:
+            with _key(environment) as key:
+                config.use_elliptic_key_signer(private_key=key).sign(folder, folder / SIGNATURE)
+    except PipelineError:
+        raise
+    except Exception as error:  # of many libraries: the forge, Fulcio, Rekor, OpenSSL
+        raise PipelineError(f"the release is not signed: {error}") from error
+
+
+def verify(folder: Path, signing: Signing) -> str:
+    """Check that a folder is a release that the right one signed, and return who.
+
+    Raises PipelineError naming the file that differs, is missing or is too many, or saying that the key is another.
+    """
+    from model_signing import hashing  # noqa: PLC0415 (half a second)
+    from model_signing import verifying as library  # noqa: PLC0415
+
+    logging.getLogger("model_signing").setLevel(logging.ERROR)
+    if not (folder / SIGNATURE).is_file():
+        raise PipelineError(f"{folder / SIGNATURE} is missing: the release is not signed")
+    hashes = hashing.Config().set_ignored_paths(paths=[folder / SIGNATURE], ignore_git_paths=False)
+    config = library.Config().set_hashing_config(hashes)
+    if signing.public_key:
+        if not signing.public_key.is_file():
+            raise PipelineError(f"{signing.public_key} is missing: signing.public_key in delivery.yaml names it")
+        config.use_elliptic_key_verifier(public_key=signing.public_key)
+        who = str(signing.public_key)
+    elif signing.identity and signing.issuer:
+        config.use_sigstore_verifier(identity=signing.identity, oidc_issuer=signing.issuer)
+        who = signing.identity
+    else:
+        raise PipelineError("delivery.yaml names nobody who signs: set signing.public_key or signing.identity")
+    try:
+        config.verify(folder, folder / SIGNATURE)
+    except Exception as error:
+        raise PipelineError(f"the signature does not hold for {who}: {error}") from error
+    if lacking := SIGNED - {each.name for each in folder.iterdir()}:
+        raise PipelineError(f"{folder} is signed, but it is no release: {', '.join(sorted(lacking))} is missing")
+    return who
+
+
+def can_sign(signing: Signing, environment: Mapping[str, str]) -> bool:
+    return bool(signing.identity or environment.get(KEY))
+
+
+@contextmanager
+def _key(environment: Mapping[str, str]) -> Iterator[Path]:
+    """Give the file of the private key: the variable names one, or holds one, as forges' secrets do."""
+    given = environment.get(KEY, "")
+    if not given:
+        raise PipelineError(f"{KEY} is not set: it names the PEM file of the private key, or holds it")
+    if "-----BEGIN" not in given:
+        if not Path(given).is_file():
+            raise PipelineError(f"{KEY}={given}: no such file")
+        yield Path(given)
+        return
+    with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:  # readable to its owner alone
+        file.write(given)
+        file.flush()
+        yield Path(file.name)
