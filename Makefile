@@ -10,6 +10,10 @@ SOURCE :=
 BASE := origin/main
 NAME :=
 TAG :=
+ENV :=
+INTO :=
+SNAPSHOT :=
+REFILL := no
 REPLACE := no
 SKIP_BAD := no
 PUSH := no
@@ -17,19 +21,20 @@ UNTRACKED = $(shell git ls-files --others --ignored --exclude-standard --directo
 OSV_URL ?= https://api.osv.dev
 flag = $(if $(filter yes,$($1)),$2,$(if $(filter-out no,$($1)),$(error $1=$($1): say yes or no)))
 
-export BASE NAME TAG
+export BASE NAME TAG ENV INTO SNAPSHOT
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV # imports are twice as slow without bytecode
 
 # An interrupted run must not delete what Git tracks.
 .PRECIOUS: dvc.lock
-.PHONY: all help data repro check-lock report review release serve tune test lint audit forge bench bench-serving clean
+.PHONY: all help data repro check-lock report review serve tune test lint audit forge bench bench-serving clean
+.PHONY: release verify-release promote rollback history backup restore restore-drill
 
 all: report ## Set up, train, quantize, evaluate and report (also: make)
 	@python -m pipelines.review.summary $(REPORT)
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 data: $(ENVIRONMENT) ## Restore data/; or add SOURCE=<folder, archive or s3://bucket/prefix> [REPLACE=yes] [SKIP_BAD=yes]
 	@python -m pipelines.training.$(if $(SOURCE),ingest "$$SOURCE" $(call flag,REPLACE,--replace) $(call flag,SKIP_BAD,--skip-bad),restore)
@@ -44,8 +49,29 @@ report: $(REPORT) ## Write reports/index.html
 review: report ## Judge against BASE=origin/main or another revision, report, comment on the merge request
 	@python -m pipelines.review --base "$$BASE" --name "$$NAME"
 
-release: repro ## Judge and pack the release TAG=v1.2.3
+release: repro ## Judge, bundle, sign and publish the release TAG=v1.2.3
 	@python -m pipelines.delivery.release "$$TAG"
+
+verify-release: $(ENVIRONMENT) ## Check signature, bytes and origin of the published release TAG=v1.2.3
+	@python -m pipelines.delivery.verify "$$TAG"
+
+promote: $(ENVIRONMENT) ## Let ENV=staging or production run TAG=v1.2.3, by a commit; PUSH=yes asks for a merge request
+	@python -m pipelines.delivery.promote "$$ENV" "$$TAG" $(call flag,PUSH,--push)
+
+rollback: $(ENVIRONMENT) ## Let ENV=production run what it ran before, or TAG=v1.2.1; PUSH=yes as above
+	@python -m pipelines.delivery.rollback "$$ENV" $(if $(TAG),"$$TAG") $(call flag,PUSH,--push)
+
+history: $(ENVIRONMENT) ## List what ENV=production ran when
+	@python -m pipelines.delivery.history "$$ENV"
+
+backup: $(ENVIRONMENT) ## Copy Git, data and releases that are new to the second bucket, and let go what need not be kept
+	@python -m pipelines.recovery.backup
+
+restore: $(ENVIRONMENT) ## Bring a backup back INTO=folder [SNAPSHOT=name]; REFILL=yes also fills the first buckets
+	@python -m pipelines.recovery.restore "$$INTO" $(if $(SNAPSHOT),--snapshot "$$SNAPSHOT") $(call flag,REFILL,--refill)
+
+restore-drill: $(ENVIRONMENT) ## Restore into an empty place and prove that nothing is lost
+	@python -m pipelines.recovery.drill
 
 serve: report ## Serve the newest model on http://127.0.0.1:8080
 	@env $(shell cat reports/tune.env 2>/dev/null) python -m serving

@@ -19,7 +19,7 @@ Amount = Annotated[int, Meta(ge=0)]
 
 
 class Signing(Section, frozen=True):
-    public_key: Path | None
+    public_key: str | None
     identity: str | None
     issuer: str | None
 

@@ -58,10 +58,10 @@ def verify(folder: Path, signing: Signing) -> str:
     hashes = hashing.Config().set_ignored_paths(paths=[folder / SIGNATURE], ignore_git_paths=False)
     config = library.Config().set_hashing_config(hashes)
     if signing.public_key:
-        if not signing.public_key.is_file():
-            raise PipelineError(f"{signing.public_key} is missing: signing.public_key in delivery.yaml names it")
-        config.use_elliptic_key_verifier(public_key=signing.public_key)
-        who = str(signing.public_key)
+        who = signing.public_key
+        if not Path(who).is_file():
+            raise PipelineError(f"{who} is missing: signing.public_key in delivery.yaml names it")
+        config.use_elliptic_key_verifier(public_key=Path(who))
     elif signing.identity and signing.issuer:
         config.use_sigstore_verifier(identity=signing.identity, oidc_issuer=signing.issuer)
         who = signing.identity

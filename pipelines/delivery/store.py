@@ -124,7 +124,7 @@ def _same(folder: Folder, tag: str, release: Path, settings: Settings) -> None:
 
 def _progress() -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    return Progress(*columns, TimeRemainingColumn(), transient=not sys.stderr.isatty(), console=Console(stderr=True))
+    return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), disable=not sys.stderr.isatty())
 
 
 def verify(release: Path, tag: str, settings: Settings) -> tuple[str, Manifest]:
