@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 import boto3
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 CONFIG = Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 4})
 MISSING = {"404", "NoSuchKey"}
 TAKEN = {"412", "PreconditionFailed", "ConditionalRequestConflict"}
+MOST_DELETED = 1000
+"""In one request."""
 REFUSED = "these credentials are refused: check them, and what they may do"
 FULL = "the bucket is full: make room, then run the same command again"
 ADVICE = {
@@ -40,6 +43,13 @@ class MissingError(PipelineError):
 
 class TakenError(PipelineError):
     """There is an object of that name already, and nothing is overwritten."""
+
+
+class Object(NamedTuple):
+    size: int
+    tag: str
+    """Changes with the content."""
+    modified: datetime
 
 
 @dataclass(frozen=True)
@@ -60,12 +70,15 @@ class Folder:
     def key(self, name: str) -> str:
         return self.prefix + name
 
-    def names(self) -> dict[str, int]:
-        """Return the size of each object, by its name in this folder and those below."""
+    def objects(self) -> dict[str, Object]:
+        """Return what this folder and those below hold, by the names of objects in it."""
         with errors(self):
             pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix)
             items = (item for page in pages for item in page.get("Contents", ()))
-            return {item["Key"].removeprefix(self.prefix): item["Size"] for item in items}
+            return {
+                item["Key"].removeprefix(self.prefix): Object(item["Size"], item["ETag"], item["LastModified"])
+                for item in items
+            }
 
     def read(self, name: str) -> bytes:
         with errors(self, name):
@@ -81,6 +94,18 @@ class Folder:
                 IfNoneMatch="*",
                 ServerSideEncryption="AES256",
             )
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Delete objects; in a bucket with versions they can be had back."""
+        keys = [self.key(name) for name in names]
+        for start in range(0, len(keys), MOST_DELETED):
+            some = keys[start : start + MOST_DELETED]
+            with errors(self):
+                answer = self.client.delete_objects(
+                    Bucket=self.bucket, Delete={"Objects": [{"Key": key} for key in some], "Quiet": True}
+                )
+            if failed := answer.get("Errors"):
+                raise PipelineError(f"{self}: {len(failed)} objects are not deleted, the first: {failed[0]}")
 
 
 def folder(place: str) -> Folder:

@@ -7,12 +7,8 @@ early is no release. Nothing is ever overwritten.
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 from pathlib import Path
-
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from model.manifest import Manifest, sha256
 from model.release import BUNDLE, PROVENANCE, SIGNATURE
@@ -20,6 +16,7 @@ from pipelines import s3
 from pipelines.command import PipelineError, atomic
 from pipelines.delivery import bundle, provenance, signing, tags, upload
 from pipelines.delivery.settings import Settings
+from pipelines.progress import bar
 from pipelines.s3 import Folder, MissingError, TakenError
 
 SMALL = (PROVENANCE, SIGNATURE)
@@ -35,12 +32,12 @@ def releases(settings: Settings) -> Folder:
 
 def published(folder: Folder) -> list[str]:
     """Return the tags of all releases, the oldest version first."""
-    found = {name.split("/")[0] for name in folder.names() if name.endswith(f"/{SIGNATURE}")}
+    found = {name.split("/")[0] for name in folder.objects() if name.endswith(f"/{SIGNATURE}")}
     return sorted(filter(tags.is_release, found), key=tags.parse)
 
 
 def is_published(folder: Folder, tag: str) -> bool:
-    return SIGNATURE in (folder / tag).names()
+    return SIGNATURE in (folder / tag).objects()
 
 
 def fetch(folder: Folder, tag: str, into: Path) -> None:
@@ -50,7 +47,7 @@ def fetch(folder: Folder, tag: str, into: Path) -> None:
         raise MissingError(f"{tag} is not published: {place} has no {SIGNATURE}")
     for name in SMALL:
         (into / name).write_bytes(place.read(name))
-    with _progress() as progress, s3.errors(place, BUNDLE):
+    with bar() as progress, s3.errors(place, BUNDLE):
         size = place.client.head_object(Bucket=place.bucket, Key=place.key(BUNDLE))["ContentLength"]
         task = progress.add_task(f"download {tag}", total=size)
         place.client.download_file(
@@ -59,7 +56,7 @@ def fetch(folder: Folder, tag: str, into: Path) -> None:
 
 
 def publish(folder: Folder, tag: str, release: Path, settings: Settings) -> bool:
-    """Sign and upload a release whose bundle and provenance are in a folder; False when it is published already.
+    """Upload a release in a folder, signed here unless it is already; False when it is published already.
 
     Raises PipelineError when another release of this name is published or was begun.
     """
@@ -70,7 +67,8 @@ def publish(folder: Folder, tag: str, release: Path, settings: Settings) -> bool
     if not _upload(place, release, f"upload {tag}"):
         _compare(place, release)
     _agree(place, release)
-    signing.sign(release, settings.signing, os.environ)
+    if not (release / SIGNATURE).exists():
+        signing.sign(release, settings.signing, os.environ)
     try:
         place.create(SIGNATURE, (release / SIGNATURE).read_bytes())
     except TakenError:
@@ -81,9 +79,9 @@ def publish(folder: Folder, tag: str, release: Path, settings: Settings) -> bool
 
 def _upload(place: Folder, release: Path, title: str) -> bool:
     """Upload the bundle; False when there is one."""
-    if BUNDLE in place.names():
+    if BUNDLE in place.objects():
         return False
-    with _progress() as progress:
+    with bar() as progress:
         task = progress.add_task(title, total=(release / BUNDLE).stat().st_size)
         try:
             upload.upload(release / BUNDLE, place, BUNDLE, lambda done: progress.advance(task, done))
@@ -120,11 +118,6 @@ def _same(folder: Folder, tag: str, release: Path, settings: Settings) -> None:
         verify(Path(there), tag, settings)
         if sha256(Path(there, BUNDLE)) != sha256(release / BUNDLE):
             raise PipelineError(f"{tag} is published with other bytes, and no release changes: tag the next version")
-
-
-def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), disable=not sys.stderr.isatty())
 
 
 def verify(release: Path, tag: str, settings: Settings) -> tuple[str, Manifest]:
