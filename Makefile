@@ -27,27 +27,56 @@ unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV # imports are twice as slow without
 
 # An interrupted run must not delete what Git tracks.
 .PRECIOUS: dvc.lock
-.PHONY: all help data repro check-lock report review serve tune test lint audit forge bench bench-serving clean
-.PHONY: release verify-release promote rollback history backup restore restore-drill
+.PHONY: all data repro report review serve tune
+.PHONY: test lint check-lock audit bench bench-serving
+.PHONY: release verify-release promote rollback history
+.PHONY: backup restore restore-drill
+.PHONY: forge clean help
+
+##@ Model
 
 all: report ## Set up, train, quantize, evaluate and report (also: make)
 	@python -m pipelines.review.summary $(REPORT)
-
-help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 data: $(ENVIRONMENT) ## Restore data/; or add SOURCE=<folder, archive or s3://bucket/prefix> [REPLACE=yes] [SKIP_BAD=yes]
 	@python -m pipelines.training.$(if $(SOURCE),ingest "$$SOURCE" $(call flag,REPLACE,--replace) $(call flag,SKIP_BAD,--skip-bad),restore)
 
 repro: dvc.lock ## Run the stages of dvc.yaml that are out of date; PUSH=yes also stores what they made
 
-check-lock: $(ENVIRONMENT) ## Check that dvc.lock matches code and params, and that the remote has all it names
-	@python -m pipelines.tracking.check_lock
-
 report: $(REPORT) ## Write reports/index.html
 
 review: report ## Judge against BASE=origin/main or another revision, report, comment on the merge request
 	@python -m pipelines.review --base "$$BASE" --name "$$NAME"
+
+serve: report ## Serve the newest model on http://127.0.0.1:8080
+	@env $(shell cat reports/tune.env 2>/dev/null) python -m serving
+
+tune: report ## Find the fastest settings for this model and machine; serve goes by them
+	python -m benchmarks.serving.tune
+
+##@ Quality
+
+test: data report ## Run every test
+	pytest
+
+lint: $(ENVIRONMENT) ## Check style and types, and that no secret was ever committed
+	ruff check && ruff format --check
+	mypy
+	@kingfisher scan . --branch HEAD --quiet --redact --no-validate --no-update-check $(addprefix --exclude ,$(UNTRACKED))
+
+check-lock: $(ENVIRONMENT) ## Check that dvc.lock matches code and params, and that the remote has all it names
+	@python -m pipelines.tracking.check_lock
+
+audit: $(ENVIRONMENT) ## Ask OSV whether a pinned package has a known weakness
+	uv audit --preview-features audit-command --locked --service-url "$(OSV_URL)"
+
+bench: report ## Measure speed
+	python -m benchmarks
+
+bench-serving: report ## Measure the server beside MLServer, KServe, BentoML and LitServe
+	python -m benchmarks.serving
+
+##@ Releases
 
 release: repro ## Judge, bundle, sign and publish the release TAG=v1.2.3
 	@python -m pipelines.delivery.release "$$TAG"
@@ -64,6 +93,8 @@ rollback: $(ENVIRONMENT) ## Let ENV=production run what it ran before, or TAG=v1
 history: $(ENVIRONMENT) ## List what ENV=production ran when
 	@python -m pipelines.delivery.history "$$ENV"
 
+##@ Recovery
+
 backup: $(ENVIRONMENT) ## Copy Git, data and releases that are new to the second bucket, and let go what need not be kept
 	@python -m pipelines.recovery.backup
 
@@ -73,34 +104,16 @@ restore: $(ENVIRONMENT) ## Bring a backup back INTO=folder [SNAPSHOT=name]; REFI
 restore-drill: $(ENVIRONMENT) ## Restore into an empty place and prove that nothing is lost
 	@python -m pipelines.recovery.drill
 
-serve: report ## Serve the newest model on http://127.0.0.1:8080
-	@env $(shell cat reports/tune.env 2>/dev/null) python -m serving
-
-tune: report ## Find the fastest settings for this model and machine; serve goes by them
-	python -m benchmarks.serving.tune
-
-test: data report ## Run every test
-	pytest
-
-lint: $(ENVIRONMENT) ## Check style and types, and that no secret was ever committed
-	ruff check && ruff format --check
-	mypy
-	@kingfisher scan . --branch HEAD --quiet --redact --no-validate --no-update-check $(addprefix --exclude ,$(UNTRACKED))
-
-audit: $(ENVIRONMENT) ## Ask OSV whether a pinned package has a known weakness
-	uv audit --preview-features audit-command --locked --service-url "$(OSV_URL)"
+##@ Around
 
 forge: $(ENVIRONMENT) ## Set up a forge on this machine: git push to it runs the real pipeline
 	@python -m pipelines.local_forge
 
-bench: report ## Measure speed
-	python -m benchmarks
-
-bench-serving: report ## Measure the server beside MLServer, KServe, BentoML and LitServe
-	python -m benchmarks.serving
-
 clean: ## Remove what the pipeline made; data/ and DVC's cache stay
 	git clean -fdXq artifacts reports
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^##@ / { print "\n" substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 # DVC leaves the lock alone when nothing changed, and make then leaves the report alone.
 dvc.lock: $(ENVIRONMENT) always

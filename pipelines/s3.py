@@ -113,7 +113,7 @@ def folder(place: str) -> Folder:
     parts = urlsplit(place)
     path = parts.path.strip("/")
     with errors(place):
-        return Folder(boto3.client("s3", config=CONFIG), parts.netloc, f"{path}/" if path else "")
+        return Folder(boto3.Session().client("s3", config=CONFIG), parts.netloc, f"{path}/" if path else "")
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ import numpy as np
 from model import ModelError, manifest
 from model.manifest import MODEL, Manifest
 from model.predictor import Predictor
-from model.release import BUNDLE
+from model.release import BUNDLE, unpack
 from serving.errors import ServingError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
@@ -74,7 +73,8 @@ def _folder(path: Path) -> Iterator[tuple[Path, Path]]:
     published = (path / BUNDLE).is_file()
     if published or path.is_file():
         with tempfile.TemporaryDirectory(prefix="slipway-") as unpacked:
-            _unpack(path / BUNDLE if published else path, Path(unpacked))
+            # The server's own packages, in folders below, are not needed.
+            unpack(path / BUNDLE if published else path, Path(unpacked), MAX_BUNDLE, DEEPEST)
             folder = _find(path, Path(unpacked))
             yield path if published else folder, folder
     elif path.is_dir():
@@ -89,24 +89,6 @@ def _find(path: Path, folder: Path) -> Path:
     if len(found) != 1:
         raise ReleaseError(f"{path} holds {len(found)} files {manifest.NAME}: expected one")
     return found[0].parent
-
-
-def _unpack(bundle: Path, folder: Path) -> None:
-    """Unpack the model and what lies beside it; the server's own packages, in folders below, are not needed."""
-    try:
-        with tarfile.open(bundle) as archive:
-            members = []
-            size = 0
-            for member in archive:
-                if member.name.count("/") > DEEPEST:
-                    continue
-                size += member.size
-                if size > MAX_BUNDLE:
-                    raise ReleaseError(f"{bundle} unpacks to more than {MAX_BUNDLE:,} bytes")
-                members.append(member)
-            archive.extractall(folder, members, filter="data")
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise ReleaseError(f"{bundle} is no bundle: {error}") from error
 
 
 def _check(path: Path, release: Release, max_batch: int) -> None:

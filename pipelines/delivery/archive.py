@@ -7,10 +7,7 @@ import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipelines.command import PipelineError, atomic
-
-LONGEST = 4_000_000_000
-"""Bytes that an archive may unpack to."""
+from pipelines.command import atomic
 
 
 def pack(files: Mapping[str, Path | bytes], archive: Path) -> None:
@@ -26,15 +23,3 @@ def pack(files: Mapping[str, Path | bytes], archive: Path) -> None:
                 member.size = content.stat().st_size
                 with content.open("rb") as file:
                     tar.addfile(member, file)
-
-
-def unpack(archive: Path, folder: Path) -> None:
-    """Write an archive's files into a folder. Raises PipelineError when it is none, or would write elsewhere."""
-    try:
-        with tarfile.open(archive) as tar:
-            members = tar.getmembers()
-            if sum(member.size for member in members) > LONGEST:
-                raise PipelineError(f"{archive} unpacks to more than {LONGEST:,} bytes")
-            tar.extractall(folder, members, filter="data")
-    except (tarfile.TarError, EOFError) as error:
-        raise PipelineError(f"{archive} is no archive: {error}") from error

@@ -13,6 +13,7 @@ import msgspec
 
 from model import manifest
 from model.manifest import MODEL
+from model.release import unpack
 from pipelines import params
 from pipelines.command import PipelineError
 from pipelines.delivery import archive, card, sbom, wheels
@@ -24,6 +25,8 @@ from pipelines.training.dataset import ARTIFACTS
 REFERENCE = Path("dataset", "reference.json")
 INSTALLER = Path("serving", "install.py")
 SOURCES = ("model", "serving")
+MOST = 4_000_000_000
+"""Bytes that a bundle may unpack to."""
 
 
 def build(tag: str, commit: str, settings: Settings, path: Path) -> manifest.Manifest:
@@ -59,8 +62,8 @@ def build(tag: str, commit: str, settings: Settings, path: Path) -> manifest.Man
 
 
 def read(path: Path, tag: str, folder: Path) -> manifest.Manifest:
-    """Unpack an archive into a folder and return its manifest. Raises PipelineError when it is of another release."""
-    archive.unpack(path, folder)
+    """Unpack an archive into a folder and return its manifest. Raises PipelineError or ModelError."""
+    unpack(path, folder, MOST)
     found = [each.name for each in folder.iterdir()]
     if found != [tag]:
         raise PipelineError(f"{path} holds {', '.join(found) or 'nothing'}, expected {tag}")

@@ -149,8 +149,8 @@ def repository() -> str:
 def _run(environment: Mapping[str, str]) -> tuple[str, str]:
     """Return who builds, and the address of this very run."""
     if environment.get("GITHUB_ACTIONS") == "true":
-        server = environment["GITHUB_SERVER_URL"]
-        run = f"{server}/{environment['GITHUB_REPOSITORY']}/actions/runs/{environment['GITHUB_RUN_ID']}"
+        server, number = environment["GITHUB_SERVER_URL"], environment["GITHUB_RUN_ID"]
+        run = f"{server}/{environment['GITHUB_REPOSITORY']}/actions/runs/{number}"
         return f"{server}/{environment['GITHUB_WORKFLOW_REF']}", f"{run}/attempts/{environment['GITHUB_RUN_ATTEMPT']}"
     if environment.get("GITLAB_CI") == "true":
         project = environment["CI_PROJECT_URL"]

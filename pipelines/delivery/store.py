@@ -7,6 +7,7 @@ early is no release. Nothing is ever overwritten.
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -112,12 +113,14 @@ def _agree(place: Folder, release: Path) -> None:
 
 
 def _same(folder: Folder, tag: str, release: Path, settings: Settings) -> None:
-    """Raise PipelineError unless the release that is published is good, and its bundle this one."""
+    """Take over who vouches for it. Raises PipelineError unless what is published is good, and its bundle this one."""
     with tempfile.TemporaryDirectory() as there:
         fetch(folder, tag, Path(there))
         verify(Path(there), tag, settings)
         if sha256(Path(there, BUNDLE)) != sha256(release / BUNDLE):
             raise PipelineError(f"{tag} is published with other bytes, and no release changes: tag the next version")
+        for name in SMALL:
+            shutil.copy(Path(there, name), release / name)
 
 
 def verify(release: Path, tag: str, settings: Settings) -> tuple[str, Manifest]:

@@ -7,8 +7,8 @@ git push forge HEAD:main                        merges what has passed
 git push forge v1.0.0                           a release
 python -m pipelines.local_forge schedule main   what the clock would start
 
-Jobs run as you, on this machine. Logs, reports and states are in .forge/pipelines, comments in .forge/merge-requests;
-what jobs may know besides is in .forge/variables.env, one NAME=VALUE a line.
+Jobs run as you, on this machine. Logs, reports and states are in .forge/pipelines, comments in .forge/merge-requests,
+releases in .forge/releases. What jobs may know besides is in .forge/variables.env, one NAME=VALUE a line.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipelines.command import PipelineError
-from pipelines.local_forge import notes, runner
+from pipelines.local_forge import api, runner
 from pipelines.local_forge.events import MAIN, Event
 from pipelines.local_forge.records import Pipeline, Records, State
 from pipelines.review.repository import git
@@ -57,9 +57,11 @@ def _run(forge: Path, pipeline: Pipeline, folder: Path) -> State:
     git("-C", str(project), "switch", "--quiet", "--detach", pipeline.event.commit)
     environment = runner.prepare(forge, project) | secrets
     variables = pipeline.event.variables()
+    if pipeline.event.kind == "tag":
+        environment["CI_JOB_TOKEN"] = secrets.get(TOKEN, "")  # with which a release is announced
     if not secrets and pipeline.event.request:
         variables["CI_MERGE_REQUEST_PROJECT_ID"] = "0"  # a fork's is another than its own
-    with notes.serve(forge / "merge-requests", secrets.get(TOKEN)) as port:
+    with api.serve(forge, secrets.get(TOKEN)) as port:
         process = runner.start(forge, project, variables, environment, port)
         try:
             _follow(process.stdout or [], folder, pipeline)

@@ -59,11 +59,11 @@ def of_github(event: str) -> dict[str, tuple[str, tuple[str, ...]]]:
 def of_gitlab(event: str) -> dict[str, tuple[str, tuple[str, ...]]]:
     """Return the same of GitLab: which rules hold is asked of its runner in tests/system/test_forge.py."""
     always, change, main = {"check-lock", "test"}, {"lint", "repro", "review"}, {"pages"}
-    assert always | change | main | {"audit", "release"} == set(GITLAB_JOBS)
+    assert always | change | main | {"audit", "backup", "release"} == set(GITLAB_JOBS)
     selected = {
         "main": always | change | main,
         "merge request": always | change,
-        "schedule": always | {"audit"},
+        "schedule": always | {"audit", "backup"},
         "tag": {"release"},
     }[event]
     return {name: target(job["script"]) for name, job in GITLAB_JOBS.items() if name in selected}
@@ -115,15 +115,14 @@ def test_one_action_has_one_version() -> None:
 
 
 def test_permissions_are_least() -> None:
-    """A workflow has none, a job what it names; only a review writes to pull requests, and nothing writes contents."""
+    """A workflow has none, a job what it names; only a review writes to pull requests, a release announces itself."""
     for workflow in WORKFLOWS.values():
         assert workflow["permissions"] == {}
         assert "pull_request_target" not in workflow[True]
         for name, job in workflow["jobs"].items():
             rights = {right for right, level in job["permissions"].items() if level == "write"}
-            allowed = {"id-token", "security-events"} | {"review": {"pull-requests"}, "pages": {"pages"}}.get(
-                name, set()
-            )
+            own = {"review": {"pull-requests"}, "pages": {"pages"}, "release": {"contents"}}
+            allowed = {"id-token", "security-events"} | own.get(name, set())
             assert rights <= allowed, name
             for step in job["steps"]:
                 if "checkout" in step.get("uses", ""):

@@ -1,4 +1,4 @@
-"""Who may know whom: pipelines -> model <- serving; within pipelines training, then tracking, review and delivery."""
+"""Who may know whom: pipelines -> model <- serving; within pipelines one after the other."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from tests.contracts.imports import imports
 
 PACKAGES = ("model", "pipelines", "serving")
 HEAVY = {"tensorflow", "keras"}
-AFTER_REVIEW = ("pipelines.delivery", "pipelines.local_forge", "pipelines.operations", "serving")
+AFTER_REVIEW = ("pipelines.delivery", "pipelines.recovery", "pipelines.local_forge", "pipelines.operations", "serving")
 FORBIDDEN = {
     "model": {"pipelines", "serving"},
     "serving": {"pipelines"} | HEAVY,
     "pipelines/training": {"pipelines.tracking", "pipelines.review", *AFTER_REVIEW},
     "pipelines/tracking": {"pipelines.review", *AFTER_REVIEW} | HEAVY,
     "pipelines/review": {"pipelines.tracking", *AFTER_REVIEW} | HEAVY,
-    "pipelines/delivery": {"pipelines.local_forge", "pipelines.operations", "serving"} | HEAVY,
+    "pipelines/delivery": {"pipelines.recovery", "pipelines.local_forge", "pipelines.operations", "serving"} | HEAVY,
+    "pipelines/recovery": {"pipelines.local_forge", "pipelines.operations", "serving"} | HEAVY,
     "pipelines/local_forge": {"pipelines.operations", "serving"} | HEAVY,
 }
 # TensorFlow trains and converts; nothing else may need it.

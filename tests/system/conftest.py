@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
+import subprocess
 from pathlib import Path
 
-import boto3
 import pytest
 
-from tests.conftest import Project, copy_project, git, shrink
+from tests.conftest import Project, copy_project, git, need, shrink
 from tests.system.gateway import Gateway
 
 FLOORS = (
@@ -71,5 +72,42 @@ def share(project: Project, s3: Gateway, bucket: str) -> None:
 
 
 def make_bucket(s3: Gateway, bucket: str) -> None:
-    keys = {"aws_access_key_id": s3.access_key, "aws_secret_access_key": s3.secret_key}
-    boto3.client("s3", endpoint_url=s3.endpoint, **keys).create_bucket(Bucket=bucket)
+    s3.client().create_bucket(Bucket=bucket)
+
+
+@pytest.fixture(scope="session")
+def signing_key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A private key, with its public half in release.pem beside it."""
+    need("openssl")
+    folder = tmp_path_factory.mktemp("keys")
+    private = folder / "signing.pem"
+    subprocess.run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", private], check=True)
+    subprocess.run(["openssl", "ec", "-in", private, "-pubout", "-out", folder / "release.pem"], check=True)
+    return private
+
+
+def with_releases(project: Project, s3: Gateway, bucket: str, signing_key: Path) -> None:
+    """Give a project a place for releases and one for backups, and commit; a release is for this machine alone."""
+    make_bucket(s3, bucket)
+    shutil.copy(signing_key.with_name("release.pem"), project.path)
+    project.edit("delivery.yaml", "releases: null", f"releases: s3://{bucket}/team")
+    project.edit("delivery.yaml", "public_key: null", "public_key: release.pem")
+    project.edit("delivery.yaml", "bucket: null", f"bucket: s3://{bucket}-backup/team")
+    project.edit("delivery.yaml", "machine: [x86_64, aarch64]", f"machine: [{platform.machine()}]")
+    version = ".".join(platform.python_version_tuple()[:2])
+    if version != "3.11":  # Debian 12's, for which there are tests, and this machine's
+        project.edit("delivery.yaml", 'python: ["3.11"]', f'python: ["3.11", "{version}"]')
+    git(project.path, "add", "--all")
+    git(project.path, "commit", "--quiet", "--message", "Releases")
+
+
+@pytest.fixture(scope="session")
+def released(
+    finished: Project, s3: Gateway, signing_key: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Project, str]:
+    """A project with a published release v1.0.0, and what its release printed. Tests copy it, and release others."""
+    project = copy_of(finished, tmp_path_factory.mktemp("released") / "project")
+    share(project, s3, "released-data")
+    with_releases(project, s3, "released", signing_key)
+    project.run("python", "-m", "pipelines.delivery.tag", "v1.0.0", "--message", "First", **s3.environment())
+    return project, project.run("make", "release", "TAG=v1.0.0", SIGNING_KEY=str(signing_key), **s3.environment())

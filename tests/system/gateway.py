@@ -18,6 +18,12 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 PROGRAMS = ("ceph", "ceph-mon", "ceph-osd", "radosgw", "radosgw-admin")
 DEADLINE = 60.0  # seconds; a start takes two
@@ -95,6 +101,10 @@ class Gateway:
     """Bring it back, with all that was stored."""
     limit: Callable[[int], None]
     """Give the user no more than so many bytes."""
+
+    def client(self) -> S3Client:
+        keys = {"aws_access_key_id": self.access_key, "aws_secret_access_key": self.secret_key}
+        return boto3.client("s3", endpoint_url=self.endpoint, **keys)
 
     def environment(self) -> dict[str, str]:
         """Variables with which boto3, DVC and the AWS command line reach this service."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from pipelines.local_forge import notes
+from pipelines.local_forge import api
 from pipelines.local_forge.events import Event, Push, options
 from pipelines.local_forge.hooks import asked
 from pipelines.local_forge.pipeline import read_secrets
@@ -136,7 +136,7 @@ def test_notes_are_kept_as_gitlab_does(records: Records, monkeypatch: pytest.Mon
     """They are created, changed and listed, the newest first; without the token nothing is."""
     monkeypatch.setenv("NO_PROXY", "localhost,127.0.0.1")
     records.open("better")
-    with notes.serve(records.requests, "secret") as port:
+    with api.serve(records.requests.parent, "secret") as port:
         address = f"http://127.0.0.1:{port}/api/v4/projects/1/merge_requests/1/notes"
         with requests.Session() as session:
             assert session.get(address).status_code == 401
