@@ -23,7 +23,7 @@ PACKAGE = "release"
 def changes(tag: str) -> str:
     """Return what the changelog says of a version, or of what is unreleased when it does not name the version."""
     text = CHANGELOG.read_text() if CHANGELOG.exists() else ""
-    sections = dict(re.findall(r"^## \[?(.+?)\]?(?: - .*)?\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
+    sections = dict(re.findall(r"^## \[?([^\]\s]+)[^\n]*\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
     for name in (tag, tag.removeprefix("v"), "Unreleased"):
         if name in sections:
             return str(sections[name]).strip()

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -93,14 +94,17 @@ def history(environment: str, revision: str = "HEAD") -> list[Change]:
 
 
 def previous(environment: str) -> str | None:
-    """Return the release that ran before the one that runs, None without any.
+    """Return the release that ran before the one that runs, None without any."""
+    found = standing(change.release for change in reversed(history(environment)))
+    return found[-2] if len(found) > 1 else None
 
-    What was taken back does not count: after v1, v2, v3 and back to v2, it is v1.
-    """
-    standing: list[str] = []
-    for change in reversed(history(environment)):
-        if change.release in standing:
-            del standing[standing.index(change.release) + 1 :]
-        elif change.release:
-            standing.append(change.release)
-    return standing[-2] if len(standing) > 1 else None
+
+def standing(ran: Iterable[str]) -> list[str]:
+    """Return the releases that were not taken back, what runs last: after v1, v2, v3 and back to v2, v1 and v2."""
+    found: list[str] = []
+    for release in ran:
+        if release in found:
+            del found[found.index(release) + 1 :]
+        elif release:
+            found.append(release)
+    return found
