@@ -51,4 +51,7 @@ class Api:
             return None
         if not 200 <= response.status_code < 300:
             raise PipelineError(f"{method} {address}: {response.status_code} {response.text[:300]}")
-        return response.json() if response.content else None
+        try:
+            return response.json() if response.content else None
+        except ValueError:
+            raise PipelineError(f"{method} {address}: the answer is not that of a forge's API") from None

@@ -13,9 +13,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 import boto3
-from boto3.exceptions import S3TransferFailedError
+from boto3.exceptions import Boto3Error
 from botocore.client import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+)
 
 from pipelines.command import PipelineError
 
@@ -24,12 +30,13 @@ if TYPE_CHECKING:
 
 CONFIG = Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 4})
 MISSING = {"404", "NoSuchKey"}
-TAKEN = {"412", "PreconditionFailed", "ConditionalRequestConflict"}
+TAKEN = {"412", "PreconditionFailed"}
 MOST_DELETED = 1000
 """In one request."""
 REFUSED = "these credentials are refused: check them, and what they may do"
 FULL = "the bucket is full: make room, then run the same command again"
 ADVICE = {
+    "ConditionalRequestConflict": "another run writes it right now: run the same command again",
     "NoSuchBucket": "there is no such bucket: create it, or mend its name",
     **dict.fromkeys(("QuotaExceeded", "507", "XMinioStorageFull"), FULL),
     **dict.fromkeys(("403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"), REFUSED),
@@ -85,15 +92,19 @@ class Folder:
             return self.client.get_object(Bucket=self.bucket, Key=self.key(name))["Body"].read()
 
     def create(self, name: str, content: bytes) -> None:
-        """Write a small object. Raises TakenError when there is one of that name."""
-        with errors(self, name):
-            self.client.put_object(
-                Bucket=self.bucket,
-                Key=self.key(name),
-                Body=content,
-                IfNoneMatch="*",
-                ServerSideEncryption="AES256",
-            )
+        """Write a small object. Raises TakenError when there is another of that name."""
+        try:
+            with errors(self, name):
+                self.client.put_object(
+                    Bucket=self.bucket,
+                    Key=self.key(name),
+                    Body=content,
+                    IfNoneMatch="*",
+                    ServerSideEncryption="AES256",
+                )
+        except TakenError:
+            if self.read(name) != content:  # else it is ours, of a request whose answer was lost
+                raise
 
     def delete(self, names: Iterable[str]) -> None:
         """Delete objects; in a bucket with versions they can be had back."""
@@ -112,8 +123,12 @@ def folder(place: str) -> Folder:
     """Return the folder of an address like s3://bucket/folder."""
     parts = urlsplit(place)
     path = parts.path.strip("/")
-    with errors(place):
-        return Folder(boto3.Session().client("s3", config=CONFIG), parts.netloc, f"{path}/" if path else "")
+    try:
+        with errors(place):
+            client = boto3.Session().client("s3", config=CONFIG)
+    except ValueError as error:  # of an address like localhost:9000, without http://
+        raise PipelineError(f"{place}: {error}: check AWS_ENDPOINT_URL_S3") from error
+    return Folder(client, parts.netloc, f"{path}/" if path else "")
 
 
 @contextmanager
@@ -132,5 +147,7 @@ def errors(place: object, name: str = "") -> Iterator[None]:
         if code in TAKEN:
             raise TakenError(f"{where} is there already") from None
         raise PipelineError(f"{where}: {ADVICE.get(code, error)} ({code})") from error
-    except (BotoCoreError, S3TransferFailedError) as error:
+    except (HTTPClientError, Boto3Error) as error:
         raise PipelineError(f"{where} cannot be reached: {error}: run the same command again when it can") from error
+    except BotoCoreError as error:
+        raise PipelineError(f"{where}: {error}") from error

@@ -41,8 +41,8 @@ def main() -> None:
     except OSError as error:
         sys.exit(f"error: {error}")
     except subprocess.CalledProcessError:
-        tags = f"Python {sys.version_info.major}.{sys.version_info.minor} on {os.uname().machine}"
-        sys.exit(f"error: the server cannot be installed for {tags}: hosts in delivery.yaml has what a release brings")
+        host = f"Python {sys.version_info.major}.{sys.version_info.minor} on {os.uname().machine}"
+        sys.exit(f"error: not installed, see above; `hosts` in delivery.yaml says whether a release is for {host}")
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -62,7 +62,7 @@ def install(folder: Path) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     shutil.copytree(SERVER / "source", packages, dirs_exist_ok=True)
     # Proves that it starts, and leaves the bytecode of what is used, which a read-only server could not write.
-    subprocess.run([python, "-c", ENTRY], check=True, env={})  # noqa: S603 (the same)
+    subprocess.run([python, "-I", "-c", ENTRY], check=True, env={})  # noqa: S603 (the same)
 
 
 if __name__ == "__main__":

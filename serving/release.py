@@ -45,14 +45,15 @@ class Release:
 def load(path: Path, public_key: Path | None = None, expected: str = "", max_batch: int = 1) -> Release:
     """Return the release of a folder or a bundle. Raises ReleaseError or SignatureError; nothing is left behind."""
     try:
-        with _folder(path) as (signed, folder):
-            if public_key:
-                from serving import signature  # noqa: PLC0415 (10 MB that few servers need)
-
-                signature.verify(signed, public_key)
+        published = (path / BUNDLE).is_file()
+        if published:
+            _verify(path, public_key)
+        with _folder(path) as folder:
+            if not published:
+                _verify(folder, public_key)
             described = manifest.load(folder)
             predictor = Predictor(folder / MODEL)
-    except ModelError as error:
+    except (ModelError, OSError) as error:
         raise ReleaseError(str(error)) from error
     name = described.version or f"dev-{described.files[MODEL][:8]}"
     if not NAME.fullmatch(name):  # it goes into headers and addresses
@@ -64,22 +65,24 @@ def load(path: Path, public_key: Path | None = None, expected: str = "", max_bat
     return release
 
 
-@contextmanager
-def _folder(path: Path) -> Iterator[tuple[Path, Path]]:
-    """Give the folder that is signed, and the one with the manifest, which differ in a release as it is published.
+def _verify(folder: Path, public_key: Path | None) -> None:
+    if public_key:
+        from serving import signature  # noqa: PLC0415 (10 MB that few servers need)
 
-    Else both are the path, one of its folders, or the same in an unpacked bundle.
-    """
-    published = (path / BUNDLE).is_file()
-    if published or path.is_file():
+        signature.verify(folder, public_key)
+
+
+@contextmanager
+def _folder(path: Path) -> Iterator[Path]:
+    """Give the folder with the manifest: the path, one of its folders, or the same in an unpacked bundle."""
+    bundle = path / BUNDLE if path.is_dir() else path
+    if bundle.is_file():
         with tempfile.TemporaryDirectory(prefix="slipway-") as unpacked:
             # The server's own packages, in folders below, are not needed.
-            unpack(path / BUNDLE if published else path, Path(unpacked), MAX_BUNDLE, DEEPEST)
-            folder = _find(path, Path(unpacked))
-            yield path if published else folder, folder
+            unpack(bundle, Path(unpacked), MAX_BUNDLE, DEEPEST)
+            yield _find(path, Path(unpacked))
     elif path.is_dir():
-        folder = _find(path, path)
-        yield folder, folder
+        yield _find(path, path)
     else:
         raise ReleaseError(f"{path} is no folder and no bundle: `make` makes a model in artifacts/")
 

@@ -49,24 +49,26 @@ def _github(api: Api, repository: str, tag: str, files: list[Path], notes: str) 
     place = f"repos/{repository}/releases"
     body = {"tag_name": tag, "name": tag, "body": notes, "prerelease": not tags.parse(tag).is_final}
     # A draft is on no address of its own; nobody sees it before all files are there.
-    drafts = [each for each in api.send("GET", f"{place}?per_page=100") or [] if each["tag_name"] == tag]
-    release: dict[str, Any] = drafts[0] if drafts else api.send("POST", place, body | {"draft": True})
-    there = {each["name"] for each in release["assets"] if each.get("state") == "uploaded"}
-    for path in files:
-        if path.name not in there:
+    found = [each for each in api.send("GET", f"{place}?per_page=100") or [] if each["tag_name"] == tag]
+    release: dict[str, Any] = found[0] if found else api.send("POST", place, body | {"draft": True})
+    if release["draft"]:
+        for left in release["assets"]:  # of a run that did not end
+            api.send("DELETE", f"{place}/assets/{left['id']}")
+        for path in files:
             api.upload("POST", f"{release['upload_url'].partition('{')[0]}?name={quote(path.name)}", path)
     api.send("PATCH", f"{place}/{release['id']}", body | {"draft": False})
-    yield f"announced on GitHub: {release['html_url'] if not release['draft'] else tag}"
+    yield f"announced on GitHub: release {tag} of {repository}"
 
 
 def _gitlab(api: Api, environment: Mapping[str, str], tag: str, files: list[Path], notes: str) -> Iterator[str]:
     project = f"projects/{quote(environment['CI_PROJECT_ID'], safe='')}"
-    links = []
-    for path in files:
-        package = f"{project}/packages/generic/{PACKAGE}/{tag}/{path.name}"
-        api.upload("PUT", package, path)
-        links.append({"name": path.name, "url": f"{environment['CI_API_V4_URL']}/{package}", "link_type": "package"})
+    address = environment["CI_API_V4_URL"]
     if api.send("GET", f"{project}/releases/{tag}") is None:
+        links = []
+        for path in files:
+            package = f"{project}/packages/generic/{PACKAGE}/{tag}/{path.name}"
+            api.upload("PUT", package, path)
+            links.append({"name": path.name, "url": f"{address}/{package}", "link_type": "package"})
         api.send("POST", f"{project}/releases", {"tag_name": tag, "description": notes, "assets": {"links": links}})
     else:
         api.send("PUT", f"{project}/releases/{tag}", {"description": notes})

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pipelines.command import PipelineError, atomic
 from pipelines.delivery import tags
-from pipelines.review.repository import content, git
+from pipelines.review.repository import content, files, folder, git, is_shallow
 
 FOLDER = Path("environments")
 FILE = "serving.env"
@@ -39,19 +39,26 @@ def path(environment: str) -> Path:
     """Return an environment's file. Raises PipelineError when there is no such environment."""
     file = FOLDER / environment / FILE
     if not re.fullmatch(r"[a-z0-9-]+", environment) or not file.is_file():
-        known = ", ".join(sorted(each.parent.name for each in FOLDER.glob(f"*/{FILE}")))
-        raise PipelineError(f"there is no environment {environment!r}: say ENV={known.replace(', ', ' or ENV=')}")
+        known = " or ".join(sorted(f"ENV={each.parent.name}" for each in FOLDER.glob(f"*/{FILE}")))
+        raise PipelineError(f"there is no environment {environment!r}: say {known}")
     return file
-
-
-def all_names() -> list[str]:
-    return sorted(file.parent.name for file in FOLDER.glob(f"*/{FILE}"))
 
 
 def current(environment: str) -> str:
     """Return the release that an environment is to run, empty when it has none."""
     file = path(environment)
     return release_of(file.read_text(), str(file))
+
+
+def running(revision: str) -> dict[str, str]:
+    """Return the release of each environment, as a revision has it."""
+    inside = f"{folder()}{FOLDER}/"
+    found = {}
+    for name in files(revision, FILE):
+        if name.startswith(inside):
+            text = (content(revision, name.removeprefix(folder())) or b"").decode(errors="replace")
+            found[Path(name).parent.name] = release_of(text, f"{name} at {revision}")
+    return found
 
 
 def release_of(text: str, where: str) -> str:
@@ -80,8 +87,13 @@ def commit(environment: str, release: str, message: str) -> None:
 
 
 def history(environment: str, revision: str = "HEAD") -> list[Change]:
-    """Return what an environment ran, the newest first, as the commits up to a revision have it."""
+    """Return what an environment ran, the newest first, as the commits up to a revision have it.
+
+    Raises PipelineError in a shallow clone, which does not know.
+    """
     file = path(environment)
+    if is_shallow():
+        raise PipelineError("this clone is shallow and does not know what ran: `git fetch --unshallow`")
     form = "--format=%H%x00%aI%x00%an%x00%s"
     changes: list[Change] = []
     for line in git("log", "--first-parent", "--reverse", form, revision, "--", str(file)).splitlines():
@@ -94,9 +106,11 @@ def history(environment: str, revision: str = "HEAD") -> list[Change]:
 
 
 def previous(environment: str) -> str | None:
-    """Return the release that ran before the one that runs, None without any."""
+    """Return the release that ran before the one that runs, None without any; where nothing runs, the last that did."""
     found = standing(change.release for change in reversed(history(environment)))
-    return found[-2] if len(found) > 1 else None
+    if current(environment):
+        found = found[:-1]
+    return found[-1] if found else None
 
 
 def standing(ran: Iterable[str]) -> list[str]:

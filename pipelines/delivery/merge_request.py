@@ -21,7 +21,8 @@ OPEN = ("-o", "merge_request.create", "-o", "merge_request.target=main", "-o", "
 
 def open_for(environment: str, tag: str) -> str:
     """Push the last commit as a branch of its own and return what to look at. Raises PipelineError."""
-    branch = f"{environment}-{tag}"
+    # Of the same move earlier there may be a branch still.
+    branch = f"{environment}-{tag}-{(repository.commit('HEAD') or '')[:8]}"
     git("fetch", "--quiet", "origin", "main")
     if repository.commit("HEAD~1") != repository.commit(MAIN):
         raise PipelineError(f"this branch is not {MAIN} and one commit more: push it yourself, or begin at {MAIN}")

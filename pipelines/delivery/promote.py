@@ -14,7 +14,9 @@ import argparse
 from pipelines.command import PipelineError, run
 from pipelines.delivery import environments, merge_request, settings, tags
 from pipelines.delivery.environments import NOTHING, PRODUCTION, STAGING
+from pipelines.delivery.preconditions import MAIN
 from pipelines.delivery.verify import verify
+from pipelines.review import repository
 
 
 def main() -> None:
@@ -35,8 +37,9 @@ def promote(environment: str, tag: str) -> None:
         raise PipelineError(f"{environment} has {tag} already")
     if environment != STAGING and not tags.parse(tag).is_final:
         raise PipelineError(f"{tag} is a candidate, for {STAGING} alone: tag {tag.partition('-')[0]} when it is good")
-    if environment == PRODUCTION and tag not in {change.release for change in environments.history(STAGING)}:
-        raise PipelineError(f"{tag} has not been in {STAGING}: `make promote ENV={STAGING} TAG={tag}` first")
+    shared = MAIN if repository.commit(MAIN) else "HEAD"
+    if environment == PRODUCTION and tag not in {each.release for each in environments.history(STAGING, shared)}:
+        raise PipelineError(f"{tag} has not been in {STAGING} on main: first `make promote ENV={STAGING} TAG={tag}`")
     manifest = verify(tag, settings.load())
     why = f"Instead of {running or NOTHING}. Accuracy {manifest.metrics['accuracy']:.2%} when it was released."
     environments.commit(environment, tag, f"Promote {tag} to {environment}\n\n{why}")

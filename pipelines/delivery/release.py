@@ -3,8 +3,8 @@
 git tag --annotate v1.2.3 --message "Better at sevens"
 make release TAG=v1.2.3
 
-dist/v1.2.3/ then holds all of it. Where delivery.yaml names no place for releases it stays there, and without a key
-it is not signed. Run again after whatever went wrong: what is done is not done twice.
+dist/v1.2.3/ then holds all of it. Where delivery.yaml names no place for releases it stays there, unsigned. Run again
+after whatever went wrong: what is done is not done twice.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 from model.release import BUNDLE, PROVENANCE
-from pipelines.command import PipelineError, atomic, run
+from pipelines.command import atomic, run
 from pipelines.delivery import announce, bundle, provenance, settings, signing, store
 from pipelines.delivery.preconditions import check
 from pipelines.delivery.settings import Settings
@@ -38,8 +38,8 @@ def main() -> None:
 def release(tag: str) -> None:
     """Raise PipelineError when the tag may not be released; exit with the review's code when its model may not."""
     chosen = settings.load()
-    if chosen.releases and not signing.can_sign(chosen.signing, os.environ):
-        raise PipelineError(f"releases are signed: set {signing.KEY}, or signing.identity in delivery.yaml")
+    if chosen.releases:
+        signing.check(chosen.signing, os.environ)
     previous = check(tag)
     check_lock.check()
     # The first release has nothing to be compared with but itself: floors and ceilings hold.
@@ -50,13 +50,11 @@ def release(tag: str) -> None:
     build(tag, chosen, folder)
     print(f"{folder / BUNDLE}: {(folder / BUNDLE).stat().st_size:,} bytes, judged against {previous or 'floors alone'}")
     if chosen.releases is None:
-        if signing.can_sign(chosen.signing, os.environ):
-            signing.sign(folder, chosen.signing, os.environ)
         print("not published: set `releases` in delivery.yaml to s3://bucket, docs/releases.md")
     else:
         new = store.publish(store.releases(chosen), tag, folder, chosen)
         verify(tag, chosen)
-        print(f"{tag} {'is' if new else 'was'} published{'' if new else ' already, with the same bytes'}")
+        print(f"{tag} is published" if new else f"{tag} was published already, with the same bytes")
     for said in announce.announce(tag, folder, notes(tag, previous), os.environ):
         print(said)
 

@@ -20,6 +20,7 @@ from pipelines.delivery.settings import Signing
 KEY = "SIGNING_KEY"
 TOKEN = "SIGSTORE_ID_TOKEN"  # noqa: S105 (its name)
 SIGNED = {BUNDLE, PROVENANCE}
+NOBODY = "set signing.public_key in delivery.yaml to a PEM file here, or signing.identity and signing.issuer"
 
 
 def sign(folder: Path, signing: Signing, environment: Mapping[str, str]) -> None:
@@ -44,7 +45,7 @@ def sign(folder: Path, signing: Signing, environment: Mapping[str, str]) -> None
         raise PipelineError(f"the release is not signed: {error}") from error
 
 
-def verify(folder: Path, signing: Signing) -> str:
+def verify(folder: Path, signing: Signing, tag: str) -> str:
     """Check that a folder is a release that the right one signed, and return who.
 
     Raises PipelineError naming the file that differs, is missing or is too many, or saying that the key is another.
@@ -63,10 +64,10 @@ def verify(folder: Path, signing: Signing) -> str:
             raise PipelineError(f"{who} is missing: signing.public_key in delivery.yaml names it")
         config.use_elliptic_key_verifier(public_key=Path(who))
     elif signing.identity and signing.issuer:
-        config.use_sigstore_verifier(identity=signing.identity, oidc_issuer=signing.issuer)
-        who = signing.identity
+        who = signing.identity.replace("{tag}", tag)  # forges name the tag that a job ran for
+        config.use_sigstore_verifier(identity=who, oidc_issuer=signing.issuer)
     else:
-        raise PipelineError("delivery.yaml names nobody who signs: set signing.public_key or signing.identity")
+        raise PipelineError(NOBODY)
     try:
         config.verify(folder, folder / SIGNATURE)
     except Exception as error:
@@ -76,8 +77,14 @@ def verify(folder: Path, signing: Signing) -> str:
     return who
 
 
-def can_sign(signing: Signing, environment: Mapping[str, str]) -> bool:
-    return bool(signing.identity or environment.get(KEY))
+def check(signing: Signing, environment: Mapping[str, str]) -> None:
+    """Raise PipelineError unless a release can be signed here and verified afterwards."""
+    if signing.identity:
+        return
+    if not signing.public_key or not Path(signing.public_key).is_file():
+        raise PipelineError(f"releases are signed: {NOBODY}")
+    with _key(environment):
+        pass
 
 
 @contextmanager
@@ -87,8 +94,12 @@ def _key(environment: Mapping[str, str]) -> Iterator[Path]:
     if not given:
         raise PipelineError(f"{KEY} is not set: it names the PEM file of the private key, or holds it")
     if "-----BEGIN" not in given:
-        if not Path(given).is_file():
-            raise PipelineError(f"{KEY}={given}: no such file")
+        try:
+            found = Path(given).is_file()
+        except OSError:  # too long for a name
+            found = False
+        if not found:  # and what it is instead may be the key itself, which no log may have
+            raise PipelineError(f"{KEY} is neither the text of a PEM file nor the name of one")
         yield Path(given)
         return
     with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:  # readable to its owner alone

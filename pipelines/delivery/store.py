@@ -1,7 +1,7 @@
 """Where releases are kept: a folder of S3 with a folder for each, which is a release once its signature is there.
 
-The signature is written last, and only where there is none: of two who publish at once one succeeds, and whatever ends
-early is no release. Nothing is ever overwritten.
+The provenance is written first, the signature last, each only where there is none: of two who publish at once one
+succeeds, and whatever ends early is no release. Nothing is ever overwritten.
 """
 
 from __future__ import annotations
@@ -65,11 +65,13 @@ def publish(folder: Folder, tag: str, release: Path, settings: Settings) -> bool
     if is_published(folder, tag):
         _same(folder, tag, release, settings)
         return False
+    # First what says which bytes it is about: who has others gives up before the bundle.
+    _agree(place, release)
     if not _upload(place, release, f"upload {tag}"):
         _compare(place, release)
-    _agree(place, release)
     if not (release / SIGNATURE).exists():
         signing.sign(release, settings.signing, os.environ)
+    signing.verify(release, settings.signing, tag)
     try:
         place.create(SIGNATURE, (release / SIGNATURE).read_bytes())
     except TakenError:
@@ -93,8 +95,9 @@ def _upload(place: Folder, release: Path, title: str) -> bool:
 
 def _compare(place: Folder, release: Path) -> None:
     """Raise PipelineError unless the bundle that an earlier run has left is the same."""
-    with tempfile.TemporaryDirectory() as folder, s3.errors(place, BUNDLE):
-        place.client.download_file(place.bucket, place.key(BUNDLE), f"{folder}/{BUNDLE}")
+    with tempfile.TemporaryDirectory() as folder:
+        with s3.errors(place, BUNDLE):
+            place.client.download_file(place.bucket, place.key(BUNDLE), f"{folder}/{BUNDLE}")
         if sha256(Path(folder, BUNDLE)) != sha256(release / BUNDLE):
             raise PipelineError(f"{place}{BUNDLE} was left by another run, with other bytes: {REMOVE.format(place)}")
 
@@ -106,8 +109,9 @@ def _agree(place: Folder, release: Path) -> None:
         place.create(PROVENANCE, ours)
     except TakenError:
         theirs = place.read(PROVENANCE)
-        if not provenance.agree(provenance.decode(ours), provenance.decode(theirs)):
-            raise PipelineError(f"{place}{PROVENANCE} was left by another builder: {REMOVE.format(place)}") from None
+        signed = (release / SIGNATURE).exists()
+        if signed or not provenance.agree(provenance.decode(ours), provenance.decode(theirs)):
+            raise PipelineError(f"{place} was begun with other bytes or elsewhere: {REMOVE.format(place)}") from None
         with atomic(release / PROVENANCE) as partial:
             partial.write_bytes(theirs)
 
@@ -125,7 +129,7 @@ def _same(folder: Folder, tag: str, release: Path, settings: Settings) -> None:
 
 def verify(release: Path, tag: str, settings: Settings) -> tuple[str, Manifest]:
     """Return who signed the release in a folder, and its manifest. Raises PipelineError unless all of it holds."""
-    who = signing.verify(release, settings.signing)
+    who = signing.verify(release, settings.signing, tag)
     statement = provenance.decode((release / PROVENANCE).read_bytes())
     provenance.check(statement, release / BUNDLE)
     with tempfile.TemporaryDirectory() as unpacked:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from pipelines.s3 import Folder, TakenError, errors
+from pipelines.s3 import TAKEN, Folder, TakenError, errors
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
@@ -78,10 +78,15 @@ def _upload(path: Path, folder: Folder, key: str, progress: Progress) -> None:
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    # Services that know no condition here would replace equal bytes by equal bytes: what counts is written last.
-    client.complete_multipart_upload(
-        Bucket=bucket, Key=key, UploadId=number, MultipartUpload={"Parts": sent}, IfNoneMatch="*"
-    )
+    # Services that know no condition here replace equal bytes by equal bytes: the provenance has settled which.
+    try:
+        client.complete_multipart_upload(
+            Bucket=bucket, Key=key, UploadId=number, MultipartUpload={"Parts": sent}, IfNoneMatch="*"
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] in TAKEN:
+            client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=number)
+        raise
 
 
 def split(size: int) -> list[Part]:

@@ -108,7 +108,10 @@ def _change_release(forge: Path, tag: str, body: BufferedIOBase, length: int) ->
 
 def _add_package(forge: Path, tag: str, name: str, body: BufferedIOBase, length: int) -> Answer:
     with atomic(forge / RELEASES / tag / name) as partial, partial.open("wb") as file:
-        while length and (data := body.read(min(length, 1024 * 1024))):
+        while length:
+            data = body.read(min(length, 1024 * 1024))
+            if not data:
+                raise ConnectionError("the sender is gone")
             length -= len(data)
             file.write(data)
     return 201, {"message": "201 Created"}

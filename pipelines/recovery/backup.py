@@ -12,19 +12,20 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 from model.manifest import sha256
-from pipelines.command import PipelineError, run
+from pipelines.command import PipelineError, run, warn
 from pipelines.delivery import environments, settings, store
 from pipelines.delivery.settings import Settings
-from pipelines.recovery import metrics, repository, retention, snapshots
+from pipelines.recovery import data, metrics, repository, retention, snapshots
 from pipelines.recovery.copying import Copier
 from pipelines.recovery.data import Source
 from pipelines.recovery.snapshots import OBJECTS, Entry, Snapshot
-from pipelines.review import repository as review_repository
+from pipelines.review import repository as git_repository
 from pipelines.review.repository import git
 from pipelines.s3 import Folder
 
@@ -39,69 +40,107 @@ def main() -> None:
     started = time.monotonic()
     chosen = settings.load()
     place = snapshots.place(chosen)
-    snapshot, copied = backup(chosen, place)
+    made = backup(chosen, place)
     gone, unused = retention.retain(place, chosen.backup.keep)
-    metrics.write(options.metrics, snapshot, copied, time.monotonic() - started, len(snapshots.names(place)))
-    held = f"{len(snapshot.entries):,} files, {snapshot.size:,} bytes, of which {copied:,} are new"
+    snapshot = made.snapshot
+    held = f"{len(snapshot.entries):,} files, {snapshot.size:,} bytes, of which {made.copied:,} are new"
     print(f"backup {snapshot.name}: {held}; {gone} backups and {unused} files were let go")
+    if made.refused:
+        raise PipelineError(f"without {', '.join(made.refused)}: {'; '.join(made.refused.values())}")
+    metrics.write(options.metrics, snapshot, made.copied, time.monotonic() - started, len(snapshots.names(place)))
 
 
-def backup(chosen: Settings, place: Folder) -> tuple[Snapshot, int]:
-    """Make a backup; return it, and how many bytes were copied for it. Raises PipelineError; there is none then."""
+@dataclass(frozen=True)
+class Backup:
+    snapshot: Snapshot
+    copied: int
+    """Bytes."""
+    refused: dict[str, str]
+    """Releases that do not hold, and why; what earlier backups have of them stays in this one."""
+
+
+def backup(chosen: Settings, place: Folder) -> Backup:
+    """Make a backup. Raises PipelineError; there is none then."""
     last = snapshots.newest(place)
-    with repository.mirror() as bare, tempfile.TemporaryDirectory() as work, Copier(place) as copier:
+    refused: dict[str, str] = {}
+    with repository.mirror() as bare, Copier(place) as copier:
         references = repository.references(bare)
         snapshot = Snapshot(
             time=datetime.now(UTC),
+            folder=git_repository.folder(),
             references=references,
-            environments={name: environments.current(name) for name in environments.all_names()},
-            git=_git(bare, references, last, Path(work), copier),
-            data=_data(references, copier),
-            releases=_releases(chosen, last, Path(work), copier),
+            environments=environments.running(references[f"refs/heads/{repository.MAIN}"]),
+            git=_git(bare, references, last, copier),
+            data=_data(references, last, copier),
+            releases=_releases(chosen, last, copier, refused),
         )
         copier.wait()
     there = (place / OBJECTS).objects()
     if lost := [entry.path for entry in snapshot.entries if entry.key not in there]:
         raise PipelineError(f"{lost[0]} and {len(lost) - 1} others were deleted meanwhile: run the same command again")
     snapshots.write(place, snapshot)
-    return snapshot, copier.copied
+    return Backup(snapshot, copier.copied, refused)
 
 
-def _git(bare: Path, references: dict[str, str], last: Snapshot | None, work: Path, copier: Copier) -> Entry:
-    if last and last.references == references:
+def _git(bare: Path, references: dict[str, str], last: Snapshot | None, copier: Copier) -> Entry:
+    if last and last.references == references and copier.has(last.git):
         return last.git
-    bundle = work / GIT
+    bundle = bare / GIT
     git("-C", str(bare), "bundle", "create", "--quiet", str(bundle), "--all", "HEAD")
-    return _file(GIT, bundle, copier)
+    entry = _file(GIT, bundle, copier)
+    copier.wait()
+    return entry
 
 
-def _data(references: dict[str, str], copier: Copier) -> list[Entry]:
+def _data(references: dict[str, str], last: Snapshot | None, copier: Copier) -> list[Entry]:
     source = Source()
-    commits = {commit for each in references.values() if (commit := review_repository.commit(each))}
-    entries = sorted(source.entry(value) for value in source.hashes(commits))
-    for entry in entries:
+    known = {entry.path: entry for entry in last.data if copier.has(entry)} if last else {}
+    commits = {commit for each in references.values() if (commit := git_repository.commit(each))}
+    values = source.hashes(commits)
+    new = [source.entry(value) for value in sorted(values) if data.path(value) not in known]
+    for entry in new:
         copier.copy(entry, partial(source.open, entry))
-    return entries
+    return sorted([*new, *(known[name] for name in map(data.path, values) if name in known)])
 
 
-def _releases(chosen: Settings, last: Snapshot | None, work: Path, copier: Copier) -> dict[str, list[Entry]]:
+def _releases(
+    chosen: Settings, last: Snapshot | None, copier: Copier, refused: dict[str, str]
+) -> dict[str, list[Entry]]:
     if chosen.releases is None:
         return {}
     folder, entries = store.releases(chosen), {}
-    for tag in store.published(folder):
+    published = store.published(folder)
+    for tag in published:
         known = last.releases.get(tag, []) if last else []
         tags = {name: each.tag for name, each in (folder / tag).objects().items()}
-        if known and {Path(each.path).name: each.tag for each in known} == tags:
+        if known and all(map(copier.has, known)) and {Path(each.path).name: each.tag for each in known} == tags:
             entries[tag] = known
             continue
-        (work / tag).mkdir()
-        store.fetch(folder, tag, work / tag)
-        store.verify(work / tag, tag, chosen)
-        files = sorted((work / tag).iterdir())
-        entries[tag] = [_file(f"dist/{tag}/{file.name}", file, copier, tags[file.name]) for file in files]
-        if known and {each.digest for each in known} != {each.digest for each in entries[tag]}:
-            raise PipelineError(f"{folder / tag} is another release than backups have: find out who changed it")
-    return entries
+        try:
+            entries[tag] = _release(folder, tag, chosen, copier)
+        except PipelineError as error:
+            refused[tag] = str(error)
+        if tag in refused or (known and _digests(known) != _digests(entries[tag])):
+            refused.setdefault(tag, f"{folder / tag} is another release than backups have: find out who changed it")
+            entries[tag] = known
+    for tag in sorted((last.releases if last else {}).keys() - set(published)):
+        warn(f"{tag} is gone from {folder}: only earlier backups have it")
+    return {tag: found for tag, found in entries.items() if found}
+
+
+def _release(folder: Folder, tag: str, chosen: Settings, copier: Copier) -> list[Entry]:
+    with tempfile.TemporaryDirectory() as work:
+        store.fetch(folder, tag, Path(work))
+        store.verify(Path(work), tag, chosen)
+        tags = {name: each.tag for name, each in (folder / tag).objects().items()}
+        files = sorted(Path(work).iterdir())
+        found = [_file(f"dist/{tag}/{file.name}", file, copier, tags[file.name]) for file in files]
+        copier.wait()
+    return found
+
+
+def _digests(entries: list[Entry]) -> set[str]:
+    return {entry.digest for entry in entries}
 
 
 def _file(name: str, path: Path, copier: Copier, tag: str = "") -> Entry:

@@ -67,11 +67,11 @@ def bring(place: Folder, entry: Entry, path: Path, progress: Progress) -> None:
 
 
 class Copier:
-    """Copies what a backup lacks, several files at once; what was begun when something fails is not waited for."""
+    """Copies what a backup lacks, several files at once; when one fails, no other is begun."""
 
     def __init__(self, place: Folder) -> None:
         self._place = place
-        self._there = set((place / OBJECTS).objects())
+        self._there = {name: each.size for name, each in (place / OBJECTS).objects().items()}
         self._pool = ThreadPoolExecutor(THREADS)
         self._running: list[Future[None]] = []
         self._progress = bar()
@@ -87,11 +87,18 @@ class Copier:
         self._pool.shutdown(cancel_futures=True)
         self._progress.stop()
 
+    def has(self, entry: Entry) -> bool:
+        """Whether the backup has a file, of the right size at least."""
+        return self._there.get(entry.key) == entry.size
+
     def copy(self, entry: Entry, opened: Callable[[], Opened]) -> None:
-        """Begin to copy a file, unless the backup has it."""
-        if entry.key in self._there:
+        """Begin to copy a file, unless the backup has it. Raises what went wrong with an earlier one."""
+        if self.has(entry):
             return
-        self._there.add(entry.key)
+        for each in [each for each in self._running if each.done()]:
+            self._running.remove(each)
+            each.result()
+        self._there[entry.key] = entry.size
         self.copied += entry.size
         self._progress.update(self._task, total=self.copied)
         self._running.append(self._pool.submit(self._copy, entry, opened))
@@ -100,6 +107,7 @@ class Copier:
         """Raise what went wrong with one of the files."""
         for each in self._running:
             each.result()
+        self._running.clear()
 
     def _copy(self, entry: Entry, opened: Callable[[], Opened]) -> None:
         stream, where = opened()

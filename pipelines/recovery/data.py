@@ -16,6 +16,11 @@ from pipelines.tracking import remote
 CACHE = PurePosixPath(".dvc", "cache", "files", "md5")
 
 
+def path(value: str) -> str:
+    """Return where DVC's cache has the file of a hash."""
+    return str(CACHE / value[:2] / value[2:])
+
+
 class Source:
     """Raises PipelineError with DVC's own words when what it needs cannot be read."""
 
@@ -36,14 +41,14 @@ class Source:
     def entry(self, value: str) -> Entry:
         store = self._find(value)
         size = store.fs.size(store.oid_to_path(value))
-        return Entry(str(CACHE / value[:2] / value[2:]), f"md5:{value.removesuffix('.dir')}", size)
+        return Entry(path(value), f"md5:{value.removesuffix('.dir')}", size)
 
     def open(self, entry: Entry) -> tuple[BinaryIO, str]:
         """Return a file's stream, and where it is from."""
         value = self._value(entry)
         store = self._find(value)
-        path = store.oid_to_path(value)
-        return cast("BinaryIO", store.fs.open(path, "rb")), f"{store.fs.protocol}:{path}"
+        place = store.oid_to_path(value)
+        return cast("BinaryIO", store.fs.open(place, "rb")), f"{store.fs.protocol}:{place}"
 
     def _find(self, value: str) -> Any:  # noqa: ANN401 (DVC has no types)
         for store in self._stores:
@@ -59,5 +64,5 @@ class Source:
 
     @staticmethod
     def _value(entry: Entry) -> str:
-        path = PurePosixPath(entry.path)
-        return path.parent.name + path.name
+        file = PurePosixPath(entry.path)
+        return file.parent.name + file.name

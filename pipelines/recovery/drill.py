@@ -49,7 +49,7 @@ def main() -> None:
         restored = Path(folder, "restored")
         restore(place, snapshot, restored)
         print(f"restored {len(snapshot.entries):,} files, {snapshot.size:,} bytes, each with its hash", flush=True)
-        prove(restored, snapshot, chosen)
+        prove(restored / snapshot.folder, snapshot, chosen)
     metrics.write_drill(options.metrics, time.time(), time.monotonic() - started)
     print(f"backup {snapshot.name} brings everything back, in {time.monotonic() - started:.0f} s")
 

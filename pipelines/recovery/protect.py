@@ -3,7 +3,7 @@
 python -m pipelines.recovery.protect
 
 Versions, object lock and lifecycle. Needs a role that may configure buckets, which backups do not.
-A bucket that was made without object lock cannot get it: make another.
+A bucket that was made without object lock may not get it: make another. It is for backups alone: rules are replaced.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipelines.command import PipelineError
+from pipelines.command import PipelineError, warn
 from pipelines.review import repository
 from pipelines.review.repository import git
 
@@ -16,17 +16,25 @@ MAIN = "main"
 
 @contextmanager
 def mirror() -> Iterator[Path]:
-    """Give a bare repository with the branches and tags that a team shares. Raises PipelineError in a shallow clone."""
+    """Give a bare repository with the branches and tags that a team shares, without a remote those that are here.
+
+    Raises PipelineError in a shallow clone.
+    """
     if repository.is_shallow():
         raise PipelineError("this clone is shallow, a backup needs all of it: `git fetch --unshallow`")
+    branches = ["+refs/heads/*:refs/heads/*"]
+    if "origin" in git("remote").split():
+        branches = ["+refs/remotes/origin/*:refs/heads/*", "^refs/remotes/origin/HEAD"]
+        try:
+            git("fetch", "--quiet", "--prune", "--tags", "origin")
+        except PipelineError as error:
+            warn(f"Git is saved as this clone knows it: {error}")
     with tempfile.TemporaryDirectory() as folder:
-        bare, here = Path(folder, "mirror.git"), str(repository.root())
+        bare = Path(folder, "mirror.git")
         git("init", "--quiet", "--bare", f"--initial-branch={MAIN}", str(bare))
-        refspecs = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
-        git("-C", str(bare), "fetch", "--quiet", here, *refspecs)
-        if "origin" in git("remote").split():
-            shared = ["+refs/remotes/origin/*:refs/heads/*", "^refs/remotes/origin/HEAD"]
-            git("-C", str(bare), "fetch", "--quiet", here, *shared)
+        git("-C", str(bare), "fetch", "--quiet", str(repository.root()), *branches, "+refs/tags/*:refs/tags/*")
+        if f"refs/heads/{MAIN}" not in references(bare):
+            raise PipelineError(f"there is no branch {MAIN} to save")
         yield bare
 
 

@@ -62,9 +62,10 @@ def restore(place: Folder, snapshot: Snapshot, into: Path) -> None:
         repository.clone(bundle, partial)
         if repository.references(partial) != snapshot.references:
             raise PipelineError(f"backup {snapshot.name}: the repository has other branches and tags than were saved")
+        project = partial / snapshot.folder
         rest = [entry for entry in snapshot.entries if entry is not snapshot.git]
-        _bring(place, rest, lambda entry: partial / entry.path)
-        dvc("--cd", str(partial), "checkout")
+        _bring(place, rest, lambda entry: project / entry.path)
+        dvc("--cd", str(project), "checkout")
         partial.rename(into)
     finally:
         bundle.unlink(missing_ok=True)
@@ -73,6 +74,7 @@ def restore(place: Folder, snapshot: Snapshot, into: Path) -> None:
 
 def refill(into: Path, snapshot: Snapshot, chosen: Settings) -> None:
     """Put back what the DVC remote and the bucket of releases lack; who may sign says this delivery.yaml."""
+    into /= snapshot.folder
     if chosen.releases:
         folder = store.releases(chosen)
         for tag in snapshot.releases:

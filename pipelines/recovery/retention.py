@@ -46,7 +46,8 @@ def retain(place: Folder, keep: Keep, now: datetime | None = None) -> tuple[int,
     gone = [each.name for each in found if each.name not in staying]
     # Snapshots first: one must never be there without its files.
     (place / SNAPSHOTS).delete(f"{name}.json" for name in gone)
-    needed = {entry.key for each in found if each.name in staying for entry in each.entries}
+    # Listed again: another backup may have come meanwhile, of files that none of these has.
+    needed = {entry.key for name in snapshots.names(place) for entry in snapshots.read(place, name).entries}
     oldest = (now or datetime.now(UTC)) - GRACE
     unused = [
         name for name, each in (place / OBJECTS).objects().items() if name not in needed and each.modified < oldest

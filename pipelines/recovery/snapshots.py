@@ -6,9 +6,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from pipelines import s3
 from pipelines.command import PipelineError
@@ -16,15 +19,23 @@ from pipelines.delivery.settings import Settings
 from pipelines.s3 import Folder
 
 FORM = "%Y%m%dT%H%M%SZ"
+NAME = re.compile(r"\d{8}T\d{6}Z")
 OBJECTS, SNAPSHOTS = "objects", "snapshots"
 
 
+# What a list from a bucket may make a restore write, and nothing else.
+PLACES = (
+    r"^(repository\.bundle|\.dvc/cache/files/md5/[0-9a-f]{2}/[0-9a-f]{30}(\.dir)?"
+    r"|dist/v[0-9][0-9a-z.-]*/(bundle\.tar|provenance\.json|model\.sig))$"
+)
+
+
 class Entry(msgspec.Struct, frozen=True, order=True, omit_defaults=True):
-    path: str
+    path: Annotated[str, Meta(pattern=PLACES)]
     """Of the Git bundle, in DVC's cache, or of a release."""
-    digest: str
+    digest: Annotated[str, Meta(pattern=r"^(md5:[0-9a-f]{32}|sha256:[0-9a-f]{64})$")]
     """`md5:...`, as DVC names its files, or `sha256:...`."""
-    size: int
+    size: Annotated[int, Meta(ge=0)]
     tag: str = ""
     """Of the object that it was copied from, when that never changes: it need not be read again."""
 
@@ -36,6 +47,8 @@ class Entry(msgspec.Struct, frozen=True, order=True, omit_defaults=True):
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     time: datetime
+    folder: Annotated[str, Meta(pattern=r"^(?!/)(?!.*\.\.).*$")]
+    """Of the project in the repository, with a slash at its end; empty when it is the root."""
     references: dict[str, str]
     """Commits of branches and tags."""
     environments: dict[str, str]
@@ -66,7 +79,8 @@ def place(settings: Settings) -> Folder:
 
 def names(place: Folder) -> list[str]:
     """Return the names of all snapshots, the oldest first."""
-    return sorted(name.removesuffix(".json") for name in (place / SNAPSHOTS).objects())
+    found = (name.removesuffix(".json") for name in (place / SNAPSHOTS).objects())
+    return sorted(name for name in found if NAME.fullmatch(name))
 
 
 def time_of(name: str) -> datetime:

@@ -55,6 +55,7 @@ class Actions:
     api: dict[str, str]
     """What tells jobs of the forge's API, with the job's token."""
     extra: dict[str, str] = field(default_factory=dict)
+    secrets: dict[str, str] = field(default_factory=dict)
     runs: int = 0
 
     def dispatch(self, event: Event) -> Run:
@@ -73,7 +74,7 @@ class Actions:
             has_commands = any("run" in step for job in jobs.values() for step in job["steps"])
             if has_commands and starts(workflow[True], event):  # YAML 1.1 reads the key `on` as true
                 for name, job in jobs.items():
-                    _Job(self, event, run, source, name, job).execute()
+                    _Job(self, event, run, source, path.name, name, job).execute()
         return run
 
 
@@ -96,6 +97,7 @@ class _Job:
     event: Event
     run: Run
     source: Path
+    workflow: str
     name: str
     job: Job
     failed: bool = False
@@ -156,6 +158,10 @@ class _Job:
             "GITHUB_ACTIONS": "true",
             "GITHUB_REF": "refs/pull/7/merge" if self.event.name == "pull_request" else self.event.ref,
             "GITHUB_REF_NAME": self.event.ref.split("/", 2)[2],
+            "GITHUB_RUN_ATTEMPT": "1",
+            "GITHUB_RUN_ID": str(self.actions.runs),
+            "GITHUB_SERVER_URL": "https://github.example.com",
+            "GITHUB_WORKFLOW_REF": f"team/digits/.github/workflows/{self.workflow}@{self.event.ref}",
             "GITHUB_STEP_SUMMARY": str(self.place / "summary.md"),
             "GITHUB_EVENT_PATH": str(self.place / "event.json"),
             "AWS_EC2_METADATA_DISABLED": "true",
@@ -249,7 +255,7 @@ class _Job:
         parts = re.split(r"('[^']*')", expression.strip().removeprefix("${{").removesuffix("}}"))
         for index, part in enumerate(parts):
             if not part.startswith("'"):
-                named = re.sub(r"\b(github|vars|inputs|needs|steps)((?:\.[\w*-]+)+)", r"look('\1\2')", part)
+                named = re.sub(r"\b(github|vars|secrets|inputs|needs|steps)((?:\.[\w*-]+)+)", r"look('\1\2')", part)
                 parts[index] = named.replace("&&", " and ").replace("||", " or ").replace("!look", " not look")
         text = "".join(parts).strip()
         functions = {"look": self.look, "contains": lambda items, item: item in items, "hashFiles": self.hash_files}
@@ -259,10 +265,12 @@ class _Job:
         if path == "needs.*.result":
             return self.needed
         event = {"event_name": self.event.name, "ref": self.event.ref, "event": self.payload()}
-        token = self.actions.api.get("GITHUB_TOKEN") if "pull-requests" in self.job["permissions"] else "read-only"
+        may_write = self.job["permissions"].keys() & {"pull-requests"} or self.job["permissions"]["contents"] == "write"
+        token = self.actions.api.get("GITHUB_TOKEN") if may_write else "read-only"
         contexts: Any = {
             "github": event | {"token": "read-only" if self.event.fork else token},
             "vars": self.actions.variables,
+            "secrets": {} if self.event.fork else self.actions.secrets,
             "inputs": self.inputs,
             "steps": {step: {"outputs": outputs} for step, outputs in self.outputs.items()},
         }

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Project, git
+from tests.pipelines.delivery import github
 from tests.pipelines.review import forge as stand_in
 from tests.system.actions import Actions, Event
-from tests.system.conftest import copy_of, share, with_few_checks
+from tests.system.conftest import copy_of, share, with_few_checks, with_releases
 from tests.system.gateway import Gateway
 from tests.system.osv import osv
 
@@ -18,10 +19,11 @@ JOBS = {"lint", "check-lock", "repro", "review", "test", "required-checks", "pag
 
 
 @pytest.fixture(scope="module")
-def project(finished: Project, s3: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project with a model on its main, in a bucket."""
+def project(finished: Project, s3: Gateway, signing_key: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with a model on its main, in a bucket, and a place for releases."""
     made = with_few_checks(copy_of(finished, tmp_path_factory.mktemp("actions") / "project"))
     share(made, s3, "actions")
+    with_releases(made, s3, "actions-releases", signing_key)
     git(made.path, "clone", "--quiet", "--bare", str(made.path), str(made.path.parent / "repository.git"))
     git(made.path, "remote", "add", "origin", str(made.path.parent / "repository.git"))
     return made
@@ -34,14 +36,18 @@ def forge() -> Iterator[stand_in.Forge]:
 
 
 @pytest.fixture
-def actions(project: Project, s3: Gateway, forge: stand_in.Forge, tmp_path: Path) -> Iterator[Actions]:
+def actions(
+    project: Project, s3: Gateway, signing_key: Path, forge: stand_in.Forge, tmp_path: Path
+) -> Iterator[Actions]:
     names = ("GITHUB_API_URL", "GITHUB_REPOSITORY", "GITHUB_TOKEN")
     api = {name: value for name, value in forge.environment(tmp_path).items() if name in names}
     variables = {"AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/ci", "AWS_REGION": "eu-west-1"}
     endpoint = {"AWS_ENDPOINT_URL_S3": s3.endpoint, "NO_PROXY": "127.0.0.1"}
     with osv() as database:
         extra = endpoint | {"OSV_URL": database}
-        yield Actions(project.path.parent / "repository.git", tmp_path, s3.environment(), variables, api, extra)
+        repository = project.path.parent / "repository.git"
+        secrets = {"SIGNING_KEY": signing_key.read_text()}
+        yield Actions(repository, tmp_path, s3.environment(), variables, api, extra, secrets)
 
 
 def push(project: Project, branch: str, old: str, new: str) -> None:
@@ -92,19 +98,30 @@ def test_a_tag(actions: Actions, project: Project) -> None:
     """A tag that is a version runs the release alone; another runs nothing."""
     git(project.path, "tag", "--annotate", "--force", "v0.1.0", "--message", "First", "main")
     git(project.path, "push", "--quiet", "--force", "origin", "v0.1.0")
-    run = actions.dispatch(Event("push", "refs/tags/v0.1.0"))
+    with github.serve() as releases:
+        actions.api = {name: releases.environment()[name] for name in actions.api}
+        run = actions.dispatch(Event("push", "refs/tags/v0.1.0"))
     assert run.results == {"release": "success"}, run.logs
-    assert (run.artifacts / "release" / "v0.1.0.tar").stat().st_size > 50_000
+    assert set(releases.files) == {"bundle.tar", "provenance.json", "model.sig"}
+    assert releases.releases[0]["draft"] is False
+    assert "signed by release.pem" in run.logs["release"]
     git(project.path, "push", "--quiet", "--force", "origin", "v0.1.0:refs/tags/vacation")
     assert actions.dispatch(Event("push", "refs/tags/vacation")).results == {}
 
 
-def test_the_clock(actions: Actions) -> None:
-    """The schedule audits packages, checks the lock and runs the tests; a weakness that became known fails it."""
+def test_the_clock(actions: Actions, project: Project, s3: Gateway) -> None:
+    """The schedule audits packages, checks the lock, runs the tests and backs up where that is wanted.
+
+    A weakness that became known fails it.
+    """
+    passed = dict.fromkeys(("audit", "check-lock", "test"), "success")
     run = actions.dispatch(Event("schedule", "refs/heads/main"))
-    assert run.results == dict.fromkeys(("audit", "check-lock", "test"), "success"), run.logs
+    assert run.results == passed | {"backup": "skipped"}, run.logs
+    project.run("python", "-m", "pipelines.recovery.protect", **s3.environment())
+    actions.variables["BACKUP"] = "yes"
     with osv(weak="pillow") as database:
         actions.extra["OSV_URL"] = database
         run = actions.dispatch(Event("schedule", "refs/heads/main"))
-    assert run.results["audit"] == "failure"
+    assert run.results == passed | {"audit": "failure", "backup": "success"}, run.logs
+    assert "are new; 0 backups and 0 files were let go" in run.logs["backup"]
     assert "pillow" in run.logs["audit"]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Project, clone_project, git, need, wait_for
-from tests.system.conftest import copy_of, share, with_few_checks
+from tests.system.conftest import copy_of, share, with_few_checks, with_releases
 from tests.system.gateway import Gateway
 from tests.system.osv import osv
 
@@ -54,14 +54,16 @@ class Forge:
 
 
 @pytest.fixture(scope="module")
-def forge(finished: Project, s3: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Forge:
-    """A forge with a remote on S3, whose main has a model."""
+def forge(finished: Project, s3: Gateway, signing_key: Path, tmp_path_factory: pytest.TempPathFactory) -> Forge:
+    """A forge with a remote and a place for releases on S3, whose main has a model."""
     need("rsync")
     project = with_few_checks(copy_of(finished, tmp_path_factory.mktemp("forge") / "project"))
     share(project, s3, "forge")
+    with_releases(project, s3, "forge-releases", signing_key)
     project.run("make", "forge")
     with (project.path / ".forge" / "variables.env").open("a") as file:
         file.writelines(f"{name}={value}\n" for name, value in s3.environment().items())
+        file.write(f"SIGNING_KEY={signing_key}\n")
     made = Forge(project)
     output = made.push("forge", "main")
     pipeline = made.pipeline("main")
@@ -97,12 +99,17 @@ def test_a_good_change_from_request_to_release(forge: Forge, s3: Gateway) -> Non
     assert merged["state"] == "success"
     assert "Running stage" not in forge.log(merged, "repro")
 
-    git(forge.project.path, "tag", "--annotate", "v0.1.0", "--message", "Better")
-    output = forge.push("forge", "v0.1.0")
+    command = ("python", "-m", "pipelines.delivery.tag", "v0.1.0", "--message", "Better")
+    assert "git push --atomic origin v0.1.0 classifier@v0.1.0" in forge.project.run(*command, **s3.environment())
+    output = forge.push("--atomic", "forge", "v0.1.0", "classifier@v0.1.0")
     released = forge.pipeline("v0.1.0")
     assert released["jobs"] == {"release": "success"}, output
-    archive = forge.folder / "pipelines" / str(released["number"]) / "artifacts" / "release" / "dist" / "v0.1.0.tar"
-    assert archive.stat().st_size > 50_000
+    announced = forge.folder / "releases" / "v0.1.0"
+    assert {path.name for path in announced.iterdir()} == {"bundle.tar", "provenance.json", "model.sig", "notes.md"}
+    assert "Judged against floors and ceilings alone" in (announced / "notes.md").read_text()
+    assert "v0.1.0 holds" in forge.project.run("make", "verify-release", "TAG=v0.1.0", **s3.environment())
+    builder = json.loads((announced / "provenance.json").read_text())["predicate"]["runDetails"]["builder"]["id"]
+    assert builder.endswith("//.gitlab-ci.yml@v0.1.0")
     git(forge.project.path, "tag", "--annotate", "--force", "v0.1.0", "--message", "Moved", "HEAD~1")
     assert "is a release: it neither moves nor goes away" in forge.push("--force", "forge", "v0.1.0", expect=1)
 

@@ -153,42 +153,59 @@ def test_a_backup_with_a_flipped_byte(backed: Project, s3: Gateway, place: libra
 
 
 def test_a_source_that_was_tampered_with(backed: Project, s3: Gateway, tmp_path: Path) -> None:
-    """Neither a changed object of the DVC remote nor a changed release gets into a backup; the last one stays."""
+    """Neither a changed object of the DVC remote nor a changed release gets into a backup; what was good stays."""
     project = copy_of(backed, tmp_path / "project")
     shutil.rmtree(project.path / ".dvc" / "cache")
+    (project.path / "reports" / "backup.prom").unlink(missing_ok=True)
     project.edit("delivery.yaml", "s3://backed-backup/team", "s3://backed-backup/other")
     remote = "digits/files/md5/"
     key = max(
         (each for each in s3.client().list_objects_v2(Bucket="backed-data", Prefix=remote)["Contents"]),
         key=lambda each: each["Size"],
     )["Key"]
-    for bucket, name, said in (
-        ("backed-data", key, "is not what it was: its md5 is"),
-        ("backed", f"team/releases/v1.0.0/{BUNDLE}", "the signature does not hold"),
-    ):
-        back = flip(s3, bucket, name)
-        output = project.run("make", "backup", expect=2, **s3.environment())
-        assert said in output
-        objects = s3.client().list_objects_v2(Bucket="backed-backup", Prefix="other/snapshots")
-        assert objects["KeyCount"] == 0
-        back()
-    assert "backup 2" in project.run("make", "backup", **s3.environment())
+    back = flip(s3, "backed-data", key)
+    output = project.run("make", "backup", expect=2, **s3.environment())
+    assert "is not what it was: its md5 is" in output
+    assert s3.client().list_objects_v2(Bucket="backed-backup", Prefix="other/snapshots")["KeyCount"] == 0
+    back()
+    back = flip(s3, "backed", f"team/releases/v1.0.0/{BUNDLE}")
+    output = project.run("make", "backup", expect=2, **s3.environment())
+    assert "without v1.0.0: the signature does not hold" in output
+    assert not (project.path / "reports" / "backup.prom").exists()
+    back()
+    project.run("make", "backup", **s3.environment())
+    back = flip(s3, "backed", f"team/releases/v1.0.0/{BUNDLE}")
+    assert "without v1.0.0" in project.run("make", "backup", expect=2, **s3.environment())
+    back()
+    assert "v1.0.0 gives the recorded metrics" in project.run("make", "restore-drill", **s3.environment())
+
+
+@pytest.mark.parametrize("path", ["/etc/x", "../x", ".git/config", "dist/v1.0.0/../../x", ".dvc/config"])
+def test_a_list_that_leads_elsewhere(place: library.Folder, path: str) -> None:
+    """Who can write to the bucket can still not make a restore write what it should not."""
+    newest = snapshots.newest(place)
+    assert newest
+    wrong = library.Folder(place.client, place.bucket, f"wrong-{abs(hash(path))}/")
+    snapshots.write(wrong, msgspec.structs.replace(newest, data=[Entry(path, "md5:" + "a" * 32, 1)]))
+    with pytest.raises(PipelineError, match="is damaged"):
+        restore.find(wrong, None)
 
 
 def test_a_year_of_backups(place: library.Folder) -> None:
     """Of daily backups exactly those of the policy stay, with their files, and the one whose release still runs."""
     year = library.Folder(place.client, place.bucket, "year/")
-    shared = Entry("shared", "sha256:" + "a" * 64, 1)
+    shared = Entry("repository.bundle", "sha256:" + "a" * 64, 1)
     (year / OBJECTS).create(shared.key, b"x")
     start = datetime(2025, 11, 18, 3, tzinfo=UTC)
     for day in range(365):
-        own = Entry("own", f"sha256:{day:064x}", 1)
+        own = Entry(f".dvc/cache/files/md5/00/{day:030x}", f"md5:{day:032x}", 1)
         (year / OBJECTS).create(own.key, b"x")
         held = {"v1.0.0": [own]} if day == 50 else {}
         snapshots.write(
             year,
             Snapshot(
                 time=start + timedelta(days=day),
+                folder="",
                 references={},
                 environments={"staging": "", "production": "v1.0.0"},
                 git=shared,

@@ -44,16 +44,22 @@ class GitHub:
         if re.fullmatch(rf"/repos/{REPOSITORY}/releases/7", path) and method == "PATCH":
             self.releases[0] |= json.loads(body)
             return 200, self.releases[0]
+        if (found := re.fullmatch(rf"/repos/{REPOSITORY}/releases/assets/(\d+)", path)) and method == "DELETE":
+            (gone,) = (each for each in self.releases[0]["assets"] if each["id"] == int(found[1]))
+            self.releases[0]["assets"].remove(gone)
+            self.files.pop(gone["name"], None)
+            return 204, None
         if (found := re.fullmatch(r"/uploads/7/assets", path)) and method == "POST":
-            name = query["name"][0]
+            name, assets = query["name"][0], self.releases[0]["assets"]
+            if name in {each["name"] for each in assets}:
+                return 422, {"message": "already_exists"}
+            assets.append({"id": len(self.files) + 100, "name": name, "state": "starter"})
             if name in self.failing:
                 self.failing.remove(name)
                 return 502, {"message": "Bad Gateway"}
-            if name in self.files:
-                return 422, {"message": "already_exists"}
+            assets[-1]["state"] = "uploaded"
             self.files[name] = body
-            self.releases[0]["assets"].append({"name": name, "state": "uploaded"})
-            return 201, {"name": name}
+            return 201, assets[-1]
         assert not found
         return 404, {"message": "Not Found"}
 
@@ -65,13 +71,13 @@ def serve() -> Iterator[GitHub]:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             allowed = self.headers["Authorization"] == f"Bearer {forge.token}"
             status, content = forge.answer(self.command, self.path, body) if allowed else (401, {"message": "Bad"})
-            data = json.dumps(content).encode()
+            data = b"" if content is None else json.dumps(content).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_POST = do_PATCH = answer  # noqa: N815 (what http.server calls)
+        do_DELETE = do_GET = do_POST = do_PATCH = answer  # noqa: N815 (what http.server calls)
 
         def log_message(self, *_: object) -> None:
             """Keep quiet."""

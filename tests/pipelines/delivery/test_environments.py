@@ -82,6 +82,27 @@ def test_the_line_is_all_that_changes(repository: Path) -> None:
     assert environments.previous("production") is None
 
 
+@pytest.mark.usefixtures("repository")
+def test_where_nothing_runs_any_more() -> None:
+    """The way back leads to what ran last."""
+    for release in ("v1.0.0", "v1.1.0", ""):
+        environments.commit("production", release, f"Now {release}")
+    assert environments.running("HEAD") == {"production": "", "staging": ""}
+    assert rollback.rollback("production") == "v1.1.0"
+    assert rollback.rollback("production") == "v1.0.0"
+    assert environments.running("HEAD") == {"production": "v1.0.0", "staging": ""}
+
+
+def test_a_shallow_clone_does_not_know(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """It says so, rather than that nothing ever ran."""
+    environments.commit("production", "v1.0.0", "Now")
+    clone = tmp_path_factory.mktemp("shallow") / "clone"
+    git("clone", "--quiet", "--depth=1", f"file://{repository}", str(clone))
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(PipelineError, match="is shallow"):
+        patch.chdir(clone)
+        environments.history("production")
+
+
 def test_what_is_wrong_with_a_file(repository: Path) -> None:
     """No such environment, two lines, no line, no release, a change that is not committed."""
     file = repository / "environments/staging/serving.env"
