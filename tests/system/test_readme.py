@@ -66,7 +66,10 @@ def test_every_path_that_is_named_exists() -> None:
 
 
 def test_commands_are_those_that_system_tests_run(clone: Project) -> None:
-    """Own data is test_own_data.py, a change that is judged test_review.py, the forge test_forge.py, beside this."""
+    """Own data is test_own_data.py, a change that is judged test_review.py, the forge and a tag test_forge.py.
+
+    Promotion is test_release.py, backup test_recovery.py, all beside this.
+    """
     assert shutil.which("make")
     assert BLOCKS[1][0].startswith("make data SOURCE=")
     assert BLOCKS[1][1].startswith("$EDITOR params.yaml")
@@ -78,6 +81,13 @@ def test_commands_are_those_that_system_tests_run(clone: Project) -> None:
         "git push forge main",
         "git push -o merge_request.create forge better",
         "git push forge better:main",
+    ]
+    assert [line.split("  ")[0] for line in BLOCKS[5]] == [
+        '.venv/bin/python -m pipelines.delivery.tag v1.2.3 --message "Better at sevens"',
+        "git push --atomic origin v1.2.3 classifier@v1.2.3",
+        "make promote ENV=staging TAG=v1.2.3",
+        "make rollback ENV=production",
+        "make backup",
     ]
     plan = clone.run("make", "-n", "data", "SOURCE=photos", "REPLACE=yes").splitlines()[-1]
     assert plan.split() == ["python", "-m", "pipelines.training.ingest", '"$SOURCE"', "--replace"]
