@@ -56,6 +56,7 @@ def verify(folder: Path, signing: Signing, tag: str) -> str:
     logging.getLogger("model_signing").setLevel(logging.ERROR)
     if not (folder / SIGNATURE).is_file():
         raise PipelineError(f"{folder / SIGNATURE} is missing: the release is not signed")
+    folder = folder.absolute()  # relative names are not found among what is ignored
     hashes = hashing.Config().set_ignored_paths(paths=[folder / SIGNATURE], ignore_git_paths=False)
     config = library.Config().set_hashing_config(hashes)
     if signing.public_key:
