@@ -14,14 +14,9 @@ from urllib.parse import urlsplit
 
 import boto3
 from boto3.exceptions import Boto3Error
+from botocore import exceptions
 from botocore.client import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    HTTPClientError,
-    NoCredentialsError,
-    PartialCredentialsError,
-)
+from botocore.exceptions import BotoCoreError, ClientError
 
 from pipelines.command import PipelineError
 
@@ -137,7 +132,7 @@ def errors(place: object, name: str = "") -> Iterator[None]:
     where = f"{place}{name}"
     try:
         yield
-    except (NoCredentialsError, PartialCredentialsError):
+    except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError):
         keys = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile or role that has them"
         raise PipelineError(f"{where}: there are no credentials: set {keys}") from None
     except ClientError as error:
@@ -147,7 +142,7 @@ def errors(place: object, name: str = "") -> Iterator[None]:
         if code in TAKEN:
             raise TakenError(f"{where} is there already") from None
         raise PipelineError(f"{where}: {ADVICE.get(code, error)} ({code})") from error
-    except (HTTPClientError, Boto3Error) as error:
+    except (exceptions.ConnectionError, exceptions.HTTPClientError, Boto3Error) as error:
         raise PipelineError(f"{where} cannot be reached: {error}: run the same command again when it can") from error
     except BotoCoreError as error:
         raise PipelineError(f"{where}: {error}") from error

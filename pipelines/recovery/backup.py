@@ -10,19 +10,17 @@ Then backups are deleted that `backup.keep` in delivery.yaml lets go, never one 
 from __future__ import annotations
 
 import argparse
-import tempfile
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from model.manifest import sha256
-from pipelines.command import PipelineError, run, warn
-from pipelines.delivery import environments, settings, store
+from pipelines.command import PipelineError, run
+from pipelines.delivery import environments, settings
 from pipelines.delivery.settings import Settings
-from pipelines.recovery import data, metrics, repository, retention, snapshots
-from pipelines.recovery.copying import Copier
+from pipelines.recovery import data, metrics, releases, repository, retention, snapshots
+from pipelines.recovery.copying import Copier, file_entry, opened
 from pipelines.recovery.data import Source
 from pipelines.recovery.snapshots import OBJECTS, Entry, Snapshot
 from pipelines.review import repository as git_repository
@@ -62,19 +60,21 @@ class Backup:
 def backup(chosen: Settings, place: Folder) -> Backup:
     """Make a backup. Raises PipelineError; there is none then."""
     last = snapshots.newest(place)
-    refused: dict[str, str] = {}
     with repository.mirror() as bare, Copier(place) as copier:
         references = repository.references(bare)
+        git_entry = _git(bare, references, last, copier)
+        entries = _data(references, last, copier)
+        found, refused = releases.collect(chosen, last, copier)
+        copier.wait()
         snapshot = Snapshot(
             time=datetime.now(UTC),
             folder=git_repository.folder(),
             references=references,
             environments=environments.running(references[f"refs/heads/{repository.MAIN}"]),
-            git=_git(bare, references, last, copier),
-            data=_data(references, last, copier),
-            releases=_releases(chosen, last, copier, refused),
+            git=git_entry,
+            data=entries,
+            releases=found,
         )
-        copier.wait()
     there = (place / OBJECTS).objects()
     if lost := [entry.path for entry in snapshot.entries if entry.key not in there]:
         raise PipelineError(f"{lost[0]} and {len(lost) - 1} others were deleted meanwhile: run the same command again")
@@ -87,8 +87,8 @@ def _git(bare: Path, references: dict[str, str], last: Snapshot | None, copier: 
         return last.git
     bundle = bare / GIT
     git("-C", str(bare), "bundle", "create", "--quiet", str(bundle), "--all", "HEAD")
-    entry = _file(GIT, bundle, copier)
-    copier.wait()
+    entry = file_entry(GIT, bundle)
+    copier.copy(entry, partial(opened, bundle))
     return entry
 
 
@@ -100,53 +100,8 @@ def _data(references: dict[str, str], last: Snapshot | None, copier: Copier) -> 
     new = [source.entry(value) for value in sorted(values) if data.path(value) not in known]
     for entry in new:
         copier.copy(entry, partial(source.open, entry))
+    copier.wait()
     return sorted([*new, *(known[name] for name in map(data.path, values) if name in known)])
-
-
-def _releases(
-    chosen: Settings, last: Snapshot | None, copier: Copier, refused: dict[str, str]
-) -> dict[str, list[Entry]]:
-    if chosen.releases is None:
-        return {}
-    folder, entries = store.releases(chosen), {}
-    published = store.published(folder)
-    for tag in published:
-        known = last.releases.get(tag, []) if last else []
-        tags = {name: each.tag for name, each in (folder / tag).objects().items()}
-        if known and all(map(copier.has, known)) and {Path(each.path).name: each.tag for each in known} == tags:
-            entries[tag] = known
-            continue
-        try:
-            entries[tag] = _release(folder, tag, chosen, copier)
-        except PipelineError as error:
-            refused[tag] = str(error)
-        if tag in refused or (known and _digests(known) != _digests(entries[tag])):
-            refused.setdefault(tag, f"{folder / tag} is another release than backups have: find out who changed it")
-            entries[tag] = known
-    for tag in sorted((last.releases if last else {}).keys() - set(published)):
-        warn(f"{tag} is gone from {folder}: only earlier backups have it")
-    return {tag: found for tag, found in entries.items() if found}
-
-
-def _release(folder: Folder, tag: str, chosen: Settings, copier: Copier) -> list[Entry]:
-    with tempfile.TemporaryDirectory() as work:
-        store.fetch(folder, tag, Path(work))
-        store.verify(Path(work), tag, chosen)
-        tags = {name: each.tag for name, each in (folder / tag).objects().items()}
-        files = sorted(Path(work).iterdir())
-        found = [_file(f"dist/{tag}/{file.name}", file, copier, tags[file.name]) for file in files]
-        copier.wait()
-    return found
-
-
-def _digests(entries: list[Entry]) -> set[str]:
-    return {entry.digest for entry in entries}
-
-
-def _file(name: str, path: Path, copier: Copier, tag: str = "") -> Entry:
-    entry = Entry(name, f"sha256:{sha256(path)}", path.stat().st_size, tag)
-    copier.copy(entry, lambda: (path.open("rb"), str(path)))
-    return entry
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO, Self, cast
 
+from model.manifest import sha256
 from pipelines import s3
 from pipelines.command import PipelineError, atomic
 from pipelines.progress import bar
@@ -19,6 +20,14 @@ Progress = Callable[[int], object]
 Opened = tuple[BinaryIO, str]
 """A stream, and where it is from."""
 THREADS = 4
+
+
+def file_entry(name: str, path: Path, tag: str = "") -> Entry:
+    return Entry(name, f"sha256:{sha256(path)}", path.stat().st_size, tag)
+
+
+def opened(path: Path) -> Opened:
+    return path.open("rb"), str(path)
 
 
 class Verified:
@@ -91,7 +100,7 @@ class Copier:
         """Whether the backup has a file, of the right size at least."""
         return self._there.get(entry.key) == entry.size
 
-    def copy(self, entry: Entry, opened: Callable[[], Opened]) -> None:
+    def copy(self, entry: Entry, source: Callable[[], Opened]) -> None:
         """Begin to copy a file, unless the backup has it. Raises what went wrong with an earlier one."""
         if self.has(entry):
             return
@@ -101,7 +110,7 @@ class Copier:
         self._there[entry.key] = entry.size
         self.copied += entry.size
         self._progress.update(self._task, total=self.copied)
-        self._running.append(self._pool.submit(self._copy, entry, opened))
+        self._running.append(self._pool.submit(self._copy, entry, source))
 
     def wait(self) -> None:
         """Raise what went wrong with one of the files."""
@@ -109,7 +118,7 @@ class Copier:
             each.result()
         self._running.clear()
 
-    def _copy(self, entry: Entry, opened: Callable[[], Opened]) -> None:
-        stream, where = opened()
+    def _copy(self, entry: Entry, source: Callable[[], Opened]) -> None:
+        stream, where = source()
         with closing(stream):
             save(stream, entry, self._place, where, lambda done: self._progress.advance(self._task, done))
