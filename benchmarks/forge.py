@@ -19,7 +19,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from pipelines.command import PipelineError, atomic, run
+from benchmarks import page
+from pipelines.command import PipelineError, run
 
 PAGE = Path("docs", "ci.md")
 IDENTITY = ("-c", "user.name=Benchmark", "-c", "user.email=benchmark@example.com")
@@ -44,11 +45,7 @@ def main() -> None:
     ]
     print("\n".join(lines))
     if not options.dry:
-        table = "\n".join(lines)
-        marked = re.compile(r"(<!-- times -->\n).*(<!-- end -->)", re.DOTALL)
-        text = marked.sub(lambda match: f"{match[1]}{table}\n{match[2]}", PAGE.read_text())
-        with atomic(PAGE) as partial:
-            partial.write_text(text)
+        page.write(PAGE, "times", lines)
 
 
 def measure(project: Path, repeats: int) -> dict[str, Times]:

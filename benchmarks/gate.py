@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -24,8 +23,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from rich.progress import track
 
+from benchmarks import page
 from pipelines import params
-from pipelines.command import atomic, run
+from pipelines.command import run
 from pipelines.params import Params
 from pipelines.review import outcomes, quality
 from pipelines.review.comparison import overall
@@ -166,12 +166,8 @@ def main() -> None:
     cases = [Scenario(drop, tests * times) for times in SIZES for drop in DROPS]
     lines = list(table({case: simulate(strong, weak, settings, case, options.draws) for case in cases}, options.draws))
     print("\n".join(lines))
-    if options.dry:
-        return
-    marked = re.compile(r"(<!-- simulation -->\n).*(\n<!-- end -->)", re.DOTALL)
-    text = marked.sub(lambda match: match[1] + "\n".join(lines) + match[2], PAGE.read_text())
-    with atomic(PAGE) as partial_page:
-        partial_page.write_text(text)
+    if not options.dry:
+        page.write(PAGE, "simulation", lines)
 
 
 if __name__ == "__main__":

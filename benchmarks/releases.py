@@ -21,8 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import page
 from pipelines import s3
-from pipelines.command import PipelineError, atomic, run
+from pipelines.command import PipelineError, run
 from pipelines.delivery.upload import upload
 from pipelines.s3 import Folder
 
@@ -50,11 +51,7 @@ def main() -> None:
         place.delete(place.objects())
     print("\n".join(lines))
     if not options.dry:
-        text = "\n".join(lines)
-        marked = re.compile(r"(<!-- times -->\n).*(<!-- end -->)", re.DOTALL)
-        page = marked.sub(lambda match: f"{match[1]}{text}\n{match[2]}", PAGE.read_text())
-        with atomic(PAGE) as partial:
-            partial.write_text(page)
+        page.write(PAGE, "times", lines)
 
 
 def publishing(place: Folder, folder: Path, repeats: int) -> list[str]:

@@ -3,8 +3,8 @@
 git tag --annotate v1.2.3 --message "Better at sevens"
 make release TAG=v1.2.3
 
-dist/v1.2.3/ then holds all of it. Where delivery.yaml names no place for releases it stays there, unsigned. Run again
-after whatever went wrong: what is done is not done twice.
+dist/v1.2.3/ then holds all of it. Where delivery.yaml names no place for releases it stays there; where it names
+nobody who signs, unsigned. Run again after whatever went wrong: what is done is not done twice.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ def main() -> None:
 def release(tag: str) -> None:
     """Raise PipelineError when the tag may not be released; exit with the review's code when its model may not."""
     chosen = settings.load()
-    if chosen.releases:
+    signed = chosen.releases or chosen.signing.public_key or chosen.signing.identity
+    if signed:
         signing.check(chosen.signing, os.environ)
     previous = check(tag)
     check_lock.check()
@@ -50,6 +51,8 @@ def release(tag: str) -> None:
     build(tag, chosen, folder)
     print(f"{folder / BUNDLE}: {(folder / BUNDLE).stat().st_size:,} bytes, judged against {previous or 'floors alone'}")
     if chosen.releases is None:
+        if signed:
+            signing.sign(folder, chosen.signing, os.environ)
         print("not published: set `releases` in delivery.yaml to s3://bucket, docs/releases.md")
     else:
         new = store.publish(store.releases(chosen), tag, folder, chosen)
@@ -71,9 +74,8 @@ def build(tag: str, chosen: Settings, folder: Path) -> None:
 
 def notes(tag: str, previous: str | None) -> str:
     """Return what to tell of a release: the changelog's words, and the review."""
-    return (
-        f"{announce.changes(tag)}\n\nJudged against {previous or 'floors and ceilings alone'}:\n\n{REVIEW.read_text()}"
-    )
+    judged = f"Judged against {previous or 'floors and ceilings alone'}:"
+    return "\n\n".join((announce.changes(tag), judged, REVIEW.read_text()))
 
 
 if __name__ == "__main__":
