@@ -7,7 +7,7 @@ from pipelines.delivery import tags
 from pipelines.review import repository
 from pipelines.review.repository import git
 
-MAIN = "origin/main"
+MAIN = "main"
 
 
 def check(tag: str) -> str | None:
@@ -25,10 +25,12 @@ def check(tag: str) -> str | None:
         raise PipelineError(f"{tag} is another commit than this one: `git switch --detach {tag}`")
     if changed := git("status", "--porcelain", "--untracked-files=no"):
         raise PipelineError(f"the working tree is not what {tag} names: commit or restore\n{changed.rstrip()}")
-    if git("remote").strip() and not repository.commit(MAIN):
-        raise PipelineError(f"{MAIN} is not known here: `git fetch origin main` tells whether {tag} is on it")
-    if repository.commit(MAIN) and git("rev-list", "--max-count=1", commit, f"^{MAIN}"):
-        raise PipelineError(f"{tag} is not on main: merge its branch, and tag what came of it")
+    if remote := repository.remote():
+        shared = f"{remote}/{MAIN}"
+        if not repository.commit(shared):
+            raise PipelineError(f"{shared} is not known here: `git fetch {remote} {MAIN}` tells whether {tag} is on it")
+        if git("rev-list", "--max-count=1", commit, f"^{shared}"):
+            raise PipelineError(f"{tag} is not on {shared}: merge its branch, fetch, and tag what came of it")
     earlier = {tags.parse(name): name for name in git("tag", "--merged", f"{commit}").split() if tags.is_release(name)}
     del earlier[version]
     newest = max(earlier, default=None)

@@ -37,7 +37,8 @@ def promote(environment: str, tag: str) -> None:
         raise PipelineError(f"{environment} has {tag} already")
     if environment != STAGING and not tags.parse(tag).is_final:
         raise PipelineError(f"{tag} is a candidate, for {STAGING} alone: tag {tag.partition('-')[0]} when it is good")
-    shared = MAIN if repository.commit(MAIN) else "HEAD"
+    remote = repository.remote()
+    shared = f"{remote}/{MAIN}" if remote else "HEAD"
     if environment == PRODUCTION and tag not in {each.release for each in environments.history(STAGING, shared)}:
         raise PipelineError(f"{tag} has not been in {STAGING} on main: first `make promote ENV={STAGING} TAG={tag}`")
     manifest = verify(tag, settings.load())

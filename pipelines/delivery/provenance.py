@@ -15,7 +15,7 @@ import msgspec
 from model.manifest import MODEL, Manifest, sha256
 from model.release import BUNDLE
 from pipelines.command import PipelineError
-from pipelines.review.repository import git
+from pipelines.review.repository import git, remote
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://slsa.dev/provenance/v1"
@@ -136,9 +136,10 @@ def agree(one: Statement, other: Statement) -> bool:
 
 def repository() -> str:
     """Return where this repository comes from, without anybody's credentials."""
-    if "origin" not in git("remote").split():
+    name = remote()
+    if name is None:
         return HERE
-    address = git("remote", "get-url", "origin").strip()
+    address = git("remote", "get-url", name).strip()
     parts = urlsplit(address)
     if not parts.hostname:  # a folder, or git@host:team/name
         return address.rpartition("@")[2]

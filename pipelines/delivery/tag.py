@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--message", required=True, help="what is new")
     options = parser.parse_args()
     tags = create(options.tag, options.message)
-    print(f"tagged; nothing is pushed yet:\n\n  git push --atomic origin {' '.join(tags)}\n")
+    print(f"tagged; nothing is pushed yet:\n\n  git push --atomic {repository.remote() or 'origin'} {' '.join(tags)}\n")
 
 
 def create(tag: str, message: str) -> list[str]:

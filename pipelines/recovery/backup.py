@@ -18,6 +18,7 @@ from pathlib import Path
 
 from pipelines.command import PipelineError, run
 from pipelines.delivery import environments, settings
+from pipelines.delivery.preconditions import MAIN
 from pipelines.delivery.settings import Settings
 from pipelines.recovery import data, metrics, releases, repository, retention, snapshots
 from pipelines.recovery.copying import Copier, file_entry, opened
@@ -70,7 +71,7 @@ def backup(chosen: Settings, place: Folder) -> Backup:
             time=datetime.now(UTC),
             folder=git_repository.folder(),
             references=references,
-            environments=environments.running(references[f"refs/heads/{repository.MAIN}"]),
+            environments=environments.running(references[f"refs/heads/{MAIN}"]),
             git=git_entry,
             data=entries,
             releases=found,

@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipelines.command import PipelineError, warn
+from pipelines.delivery.preconditions import MAIN
 from pipelines.review import repository
 from pipelines.review.repository import git
-
-MAIN = "main"
 
 
 @contextmanager
@@ -23,10 +22,10 @@ def mirror() -> Iterator[Path]:
     if repository.is_shallow():
         raise PipelineError("this clone is shallow, a backup needs all of it: `git fetch --unshallow`")
     branches = ["+refs/heads/*:refs/heads/*"]
-    if "origin" in git("remote").split():
-        branches = ["+refs/remotes/origin/*:refs/heads/*", "^refs/remotes/origin/HEAD"]
+    if remote := repository.remote():
+        branches = [f"+refs/remotes/{remote}/*:refs/heads/*", f"^refs/remotes/{remote}/HEAD"]
         try:
-            git("fetch", "--quiet", "--prune", "--tags", "origin")
+            git("fetch", "--quiet", "--prune", "--tags", remote)
         except PipelineError as error:
             warn(f"Git is saved as this clone knows it: {error}")
     with tempfile.TemporaryDirectory() as folder:

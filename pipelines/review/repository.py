@@ -66,6 +66,12 @@ def blobs(hashes: set[str]) -> list[bytes]:
     return found
 
 
+def remote() -> str | None:
+    """Return the name of the repository that a team shares: origin, else the first remote, None without any."""
+    names = git("remote").split()
+    return "origin" if "origin" in names else next(iter(names), None)
+
+
 def root() -> Path:
     return Path(git("rev-parse", "--show-toplevel").rstrip("\n"))
 

@@ -100,7 +100,7 @@ def test_a_good_change_from_request_to_release(forge: Forge, s3: Gateway) -> Non
     assert "Running stage" not in forge.log(merged, "repro")
 
     command = ("python", "-m", "pipelines.delivery.tag", "v0.1.0", "--message", "Better")
-    assert "git push --atomic origin v0.1.0 classifier@v0.1.0" in forge.project.run(*command, **s3.environment())
+    assert "git push --atomic forge v0.1.0 classifier@v0.1.0" in forge.project.run(*command, **s3.environment())
     output = forge.push("--atomic", "forge", "v0.1.0", "classifier@v0.1.0")
     released = forge.pipeline("v0.1.0")
     assert released["jobs"] == {"release": "success"}, output

@@ -91,3 +91,29 @@ def test_commands_are_those_that_system_tests_run(clone: Project) -> None:
     ]
     plan = clone.run("make", "-n", "data", "SOURCE=photos", "REPLACE=yes").splitlines()[-1]
     assert plan.split() == ["python", "-m", "pipelines.training.ingest", '"$SOURCE"', "--replace"]
+
+
+def test_the_commands_of_the_page_on_releases() -> None:
+    """A tag is pushed in test_forge.py; the rest is run in test_release.py, test_recovery.py and conftest.py."""
+    page = (ROOT / "docs" / "releases.md").read_text()
+    blocks = re.findall(r"```sh\n(.*?)\n```", page, re.DOTALL)
+    lines = [line for block in blocks for line in block.split("\n")]
+    assert [re.split(r" {2,}#", line)[0] for line in lines] == [
+        '.venv/bin/python -m pipelines.delivery.tag v1.2.3 --message "Better at sevens"',
+        "git push --atomic origin v1.2.3 classifier@v1.2.3",
+        "make verify-release TAG=v1.2.3",
+        "make promote ENV=staging TAG=v1.2.3",
+        "make promote ENV=production TAG=v1.2.3",
+        "make rollback ENV=production",
+        "make history ENV=production",
+        "openssl ecparam -name prime256v1 -genkey -noout -out signing.pem",
+        "openssl ec -in signing.pem -pubout -out release.pem",
+        "python3 -m tarfile --extract bundle.tar unpacked",
+        "python3 unpacked/v1.2.3/server/install.py /opt/digits/v1.2.3",
+        "SLIPWAY_MODEL=v1.2.3 SLIPWAY_PUBLIC_KEY=release.pem /opt/digits/v1.2.3/bin/python -m serving",
+        ".venv/bin/python -m pipelines.recovery.protect",
+        "make backup",
+        "make restore-drill",
+        "make restore INTO=../digits",
+        "make restore INTO=../digits REFILL=yes",
+    ]

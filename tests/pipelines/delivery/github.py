@@ -21,6 +21,8 @@ class GitHub:
     token: str = "secret"
     releases: list[dict[str, Any]] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    """Pull requests."""
     failing: set[str] = field(default_factory=set)
     """Names of files whose upload ends in an error, once each."""
 
@@ -34,6 +36,9 @@ class GitHub:
 
     def answer(self, method: str, address: str, body: bytes) -> tuple[int, Any]:  # noqa: PLR0911 (an API has answers)
         path, query = urlsplit(address).path, parse_qs(urlsplit(address).query)
+        if (method, path) == ("POST", f"/repos/{REPOSITORY}/pulls"):
+            self.requests.append(json.loads(body))
+            return 201, {"html_url": f"{self.address}/{REPOSITORY}/pull/{len(self.requests)}"}
         if found := re.fullmatch(rf"/repos/{REPOSITORY}/releases", path):
             if method == "GET":
                 return 200, self.releases

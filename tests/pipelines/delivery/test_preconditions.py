@@ -76,7 +76,7 @@ def test_what_may_not_be_released() -> None:
     with pytest.raises(PipelineError, match="origin/main is not known here"):
         check("v1.1.0")
     git("update-ref", "refs/remotes/origin/main", "HEAD~1")
-    with pytest.raises(PipelineError, match="v1.1.0 is not on main"):
+    with pytest.raises(PipelineError, match="v1.1.0 is not on origin/main"):
         check("v1.1.0")
     git("update-ref", "refs/remotes/origin/main", "HEAD")
     assert check("v1.1.0") == "v1.0.0"
