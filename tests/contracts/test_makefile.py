@@ -14,7 +14,8 @@ PHONY = [set(names.split()) for names in re.findall(r"^\.PHONY: (.*)$", TEXT, re
 def test_every_target_is_in_the_help() -> None:
     """`make help` lists all of them with what they do, in sections that the eye takes in."""
     sections = subprocess.check_output(["make", "help"], cwd=ROOT, text=True).split("\n\n")
-    assert [set(re.findall(r"^  make (\S+) +\S", section, re.MULTILINE)) for section in sections] == PHONY
+    listed = [set(re.findall(r"^  make (\S+) +\S", section, re.MULTILINE)) for section in sections]
+    assert [names for names in listed if names] == PHONY
     assert all(len(names) <= 8 for names in PHONY)
 
 

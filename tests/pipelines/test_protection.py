@@ -90,7 +90,9 @@ def test_gitlab_protects() -> None:
         ("PUT", project),
         ("POST", f"{project}/protected_branches"),
         ("POST", f"{project}/protected_tags"),
+        ("POST", f"{project}/protected_tags"),
     ]
+    assert [body["name"] for _, path, body in stand.changes if path.endswith("tags")] == ["v*", "*@v*"]
     assert stand.changes[0][2]["only_allow_merge_if_pipeline_succeeds"] is True
     with stand_in({project: {}, f"{project}/protected_branches/main": {"name": "main"}}) as stand:
         list(gitlab(Api(stand.address, headers), "team/digits"))
