@@ -129,7 +129,7 @@ def folder(place: str) -> Folder:
 @contextmanager
 def errors(place: object, name: str = "") -> Iterator[None]:
     """Turn what boto3 raises into one line that says what was wrong and what would help."""
-    where = f"{place}{name}"
+    where = f"{place}{name}" if name else str(place).rstrip("/")
     try:
         yield
     except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError):
