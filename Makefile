@@ -29,7 +29,7 @@ unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV # imports are twice as slow without
 .PRECIOUS: dvc.lock
 .PHONY: all data repro report review serve tune
 .PHONY: test lint check-lock audit bench bench-serving
-.PHONY: release verify-release promote rollback history
+.PHONY: release verify-release promote deploy status rollback history
 .PHONY: backup restore restore-drill
 .PHONY: forge clean help
 
@@ -86,6 +86,12 @@ verify-release: $(ENVIRONMENT) ## Check signature, bytes and origin of the publi
 
 promote: $(ENVIRONMENT) ## Let ENV=staging or production run TAG=v1.2.3, by a commit; PUSH=yes asks for a merge request
 	@python -m pipelines.delivery.promote "$$ENV" "$$TAG" $(call flag,PUSH,--push)
+
+deploy: $(ENVIRONMENT) ## Let the servers of ENV=staging follow Git, first one, then the others
+	@python -m pipelines.delivery.servers deploy "$$ENV"
+
+status: $(ENVIRONMENT) ## Say which server of ENV=production serves what, and whether that is what Git says
+	@python -m pipelines.delivery.servers status "$$ENV"
 
 rollback: $(ENVIRONMENT) ## Let ENV=production run what it ran before, or TAG=v1.2.1; PUSH=yes as above
 	@python -m pipelines.delivery.rollback "$$ENV" $(if $(TAG),"$$TAG") $(call flag,PUSH,--push)

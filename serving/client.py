@@ -2,6 +2,7 @@
 
 python -m serving.client image.png photo.jpg
 python -m serving.client --url https://model.example.com --expect 7 image.png
+python -m serving.client --examples v1.2.3/examples.json --release v1.2.3
 SERVING_KEY=... python -m serving.client image.png
 """
 
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from model import ModelError, examples
+from model.examples import Example
 from serving.errors import ServingError
 
 KEY = "SERVING_KEY"
@@ -33,7 +36,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m serving.client", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("images", nargs="+", type=Path, help="PNG or JPEG files")
+    parser.add_argument("images", nargs="*", type=Path, help="PNG or JPEG files")
+    parser.add_argument("--examples", type=Path, help="file of a release: fail unless it is answered as it says")
     parser.add_argument("--url", default="http://127.0.0.1:8080", help="of the server [http://127.0.0.1:8080]")
     parser.add_argument("--expect", metavar="LABEL", help="fail unless every picture is answered with this label")
     parser.add_argument("--release", help="fail unless this release answers")
@@ -42,23 +46,29 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     try:
         _run(given)
-    except (ServingError, OSError, http.client.HTTPException) as error:
+    except (ModelError, ServingError, OSError, http.client.HTTPException) as error:
         sys.exit(f"error: {given.url}: {error}" if not isinstance(error, FileNotFoundError) else f"error: {error}")
 
 
 def _run(given: argparse.Namespace) -> None:
-    pictures = [(path, path.read_bytes()) for path in given.images]
+    known = examples.load(given.examples) if given.examples else []
+    pictures: list[tuple[str, bytes, Example | None]] = [(str(path), path.read_bytes(), None) for path in given.images]
+    pictures += [(f"example {number}", one.png, one) for number, one in enumerate(known)]
+    if not pictures:
+        raise ClientError("there is no picture to ask about: name files, or --examples of a release")
     connection = _connect(given)
     latencies, wrong = [], []
     print(COLUMNS.format("picture", "label", "probability", "ms"))
-    for path, content in pictures:
+    for name, content, example in pictures:
         started = time.perf_counter()
         answer = _ask(connection, content)
         latencies.append((time.perf_counter() - started) * 1000)
         (found,) = answer["predictions"]
-        print(COLUMNS.format(str(path)[-32:], found["label"], f"{found['probability']:.4f}", f"{latencies[-1]:.1f}"))
+        print(COLUMNS.format(name[-32:], found["label"], f"{found['probability']:.4f}", f"{latencies[-1]:.1f}"))
         if given.expect is not None and found["label"] != given.expect:
-            wrong.append(f"{path} is {found['label']!r}, expected {given.expect!r}")
+            wrong.append(f"{name} is {found['label']!r}, expected {given.expect!r}")
+        if example and (what := example.differs(found["label"], found["probability"])):
+            wrong.append(f"{name} is answered {what}")
         if given.release and answer["release"] != given.release:
             wrong.append(f"release {answer['release']} answered, expected {given.release}")
     print(f"release {answer['release']}, median {statistics.median(latencies):.1f} ms")

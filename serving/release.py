@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from model import ModelError, manifest
+from model import ModelError, examples, inputs, manifest
+from model.examples import Example
 from model.manifest import MODEL, Manifest
 from model.predictor import Predictor
 from model.release import BUNDLE, unpack
@@ -53,6 +54,7 @@ def load(path: Path, public_key: Path | None = None, expected: str = "", max_bat
                 _verify(folder, public_key)
             described = manifest.load(folder)
             predictor = Predictor(folder / MODEL)
+            known = examples.load(folder / examples.NAME) if (folder / examples.NAME).is_file() else []
     except (ModelError, OSError) as error:
         raise ReleaseError(str(error)) from error
     name = described.version or f"dev-{described.files[MODEL][:8]}"
@@ -62,6 +64,7 @@ def load(path: Path, public_key: Path | None = None, expected: str = "", max_bat
     if expected and release.name != expected:
         raise ReleaseError(f"{path} is release {release.name}, but RELEASE={expected}")
     _check(path, release, max_batch)
+    _compare(path, release, known)
     return release
 
 
@@ -103,3 +106,13 @@ def _check(path: Path, release: Release, max_batch: int) -> None:
         answers = predictor.predict(np.zeros((count, *predictor.input_shape), np.uint8))
         if not np.allclose(answers.sum(axis=1), 1, atol=0.05):
             raise ReleaseError(f"{path}: the model's answers are not probabilities")
+
+
+def _compare(path: Path, release: Release, known: list[Example]) -> None:
+    """Answer what evaluation answered: a library, a processor or a file may have changed since."""
+    for number, example in enumerate(known):
+        pixels = inputs.to_batch([example.png], release.predictor.input_shape)
+        (answer,) = release.predictor.predict(pixels)
+        best = int(answer.argmax())
+        if wrong := example.differs(release.labels[best], float(answer[best])):
+            raise ReleaseError(f"{path}: the model does not answer as when it was evaluated: example {number}: {wrong}")

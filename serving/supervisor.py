@@ -61,13 +61,14 @@ class Supervisor:
         self._workers: dict[int, _Worker] = {}
         self._changing = asyncio.Lock()
         self._stopping = asyncio.Event()
+        self._hurried = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT. Raises ServingError when the workers cannot start."""
+        """Serve until SIGTERM, or SIGINT to spare the drain. Raises ServingError when the workers cannot start."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stopping.set)
+        loop.add_signal_handler(signal.SIGTERM, self._stopping.set)
+        loop.add_signal_handler(signal.SIGINT, self._hurry)
         loop.add_signal_handler(signal.SIGHUP, lambda: self._background(self._reload()))
         metrics_port = self._serve_metrics()
         starting = [asyncio.create_task(self._start()) for _ in range(self._settings.workers)]
@@ -236,10 +237,18 @@ class Supervisor:
         ready = sum(worker.ready.done() and not worker.gone for worker in self._workers.values())
         self._totals.merge(0, [Sample(WORKERS.name, (), [ready])])
 
-    async def _stop(self) -> None:
+    def _hurry(self) -> None:
+        self._hurried = True
+        self._stopping.set()
+        self._tell(signal.SIGQUIT)
+
+    def _tell(self, number: signal.Signals) -> None:
         for worker in self._workers.values():
             with suppress(ProcessLookupError):
-                worker.process.terminate()
+                worker.process.send_signal(number)
+
+    async def _stop(self) -> None:
+        self._tell(signal.SIGQUIT if self._hurried else signal.SIGTERM)
         waits = [asyncio.create_task(worker.process.wait()) for worker in self._workers.values()]
         if waits:
             _, late = await asyncio.wait(waits, timeout=self._settings.shutdown)

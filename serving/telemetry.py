@@ -21,6 +21,8 @@ from serving.tally import Tally
 
 SAMPLED = 64
 """Most images of a release whose pixels are looked at between two flushes: enough for drift, constant in cost."""
+PROBES = {"v2.live", "v2.ready", "v2.model-ready", "sagemaker.ping"}
+"""What balancers ask several times a second; that all is well need not be said each time."""
 LINES = 256
 """Records that wait at most, so that writing them down never holds up requests for long."""
 _NAMES = {
@@ -98,6 +100,7 @@ class Telemetry:
             self._count_requests(records)
         if records and self._access_log:
             now = timestamp(time.time())
+            records = [record for record in records if record.code != "200" or record.endpoint not in PROBES]
             for record in records:
                 record.time = now
                 record.level = "error" if record.code.startswith("5") else "info"

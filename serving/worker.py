@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import msgspec
 import uvloop
@@ -48,11 +49,17 @@ class Worker:
         self._swaps: dict[int, asyncio.Future[Swapped]] = {}
         self._swap_numbers = itertools.count()
         self._stopping = asyncio.Event()
+        self._hurried = asyncio.Event()
+
+    def _hurry(self) -> None:
+        self._hurried.set()
+        self._stopping.set()
 
     async def run(self, listening: socket.socket, grpc_port: int) -> None:
-        """Serve until a SIGTERM, or until the supervisor is gone; then drain."""
+        """Serve until a SIGTERM, or until the supervisor is gone, and drain; or until a SIGQUIT, which spares that."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stopping.set)
+        loop.add_signal_handler(signal.SIGQUIT, self._hurry)
         await self.listener.start(listening, tls.context(self._settings))
         rpc = None
         if self._settings.grpc:
@@ -84,7 +91,8 @@ class Worker:
         self.app.ready = False
         self.listener.drain()
         event("draining", seconds=self._settings.drain)
-        await asyncio.sleep(self._settings.drain)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._hurried.wait(), self._settings.drain)
 
     async def _follow(self) -> None:
         try:

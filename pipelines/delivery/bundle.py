@@ -12,11 +12,12 @@ from pathlib import Path
 import msgspec
 
 from model import manifest
+from model.examples import NAME as EXAMPLES
 from model.manifest import MODEL
 from model.release import unpack
 from pipelines import params
 from pipelines.command import PipelineError
-from pipelines.delivery import archive, card, sbom, wheels
+from pipelines.delivery import archive, card, examples, sbom, wheels
 from pipelines.delivery.settings import Settings
 from pipelines.review import metrics
 from pipelines.review.repository import git
@@ -46,6 +47,7 @@ def build(tag: str, commit: str, settings: Settings, path: Path) -> manifest.Man
         MODEL: ARTIFACTS / MODEL,
         manifest.NAME: manifest.encode(described),
         REFERENCE.name: ARTIFACTS / REFERENCE,
+        EXAMPLES: examples.make(ARTIFACTS, described.labels),
         "MODEL_CARD.md": card.render(settings.card, described, measured, amounts).encode(),
         "sbom.cdx.json": sbom.make(described, settings.card.name, committed),
         "server/install.py": INSTALLER,

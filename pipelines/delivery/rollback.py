@@ -4,15 +4,17 @@ make rollback ENV=production               to the release before the one that ru
 make rollback ENV=production TAG=v1.2.1    to that one, if it ran there
 make rollback ENV=production PUSH=yes      and asks for a merge request of it
 
-Nothing is downloaded: what ran was verified when it was promoted, and a rollback must work while a bucket does not.
+The environment's servers, if delivery.yaml lists any, go back at once. Nothing is downloaded: they still have what ran,
+it was verified when it was promoted, and a rollback must work while a bucket does not.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 
 from pipelines.command import PipelineError, run
-from pipelines.delivery import environments, merge_request
+from pipelines.delivery import environments, merge_request, servers
 
 
 def main() -> None:
@@ -24,6 +26,8 @@ def main() -> None:
     tag = rollback(options.environment, options.tag)
     if options.push:
         print(merge_request.open_for(options.environment, tag))
+    if servers.serves(options.environment):
+        sys.exit(servers.play("rollback", options.environment))
 
 
 def rollback(environment: str, tag: str | None = None) -> str:

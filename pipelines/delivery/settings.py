@@ -58,6 +58,7 @@ class Settings(Section, frozen=True):
     releases: Place | None
     signing: Signing
     hosts: Hosts
+    servers: list[str]
     backup: Backup
     card: Card
 

@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 from PIL import Image
 
+from model.examples import Example
 from model.inputs import Pixels
 from model.predictor import Probabilities
 from serving import client
@@ -75,3 +77,22 @@ def test_a_server_that_asks_for_credentials(
         header = {"Authorization": f"Bearer {secret}"}
         wait_for(lambda header=header: server.ask("GET", "/v2", None, header)[0] == 200, "the credential to be known")
         client.main([str(picture), "--url", server.url])
+
+
+def test_the_examples_of_a_release(server: Server, picture: Path, answers: Probabilities, tmp_path: Path) -> None:
+    """All that evaluation knew is asked; another answer, and another probability, end with an error."""
+    label, probability = str(answers[0].argmax()), float(answers[0].max())
+    for known, said in (
+        (Example(label, probability, picture.read_bytes()), None),
+        (Example("none", probability, picture.read_bytes()), "expected 'none'"),
+        (Example(label, probability - 0.05, picture.read_bytes()), f"expected '{label}'"),
+    ):
+        (tmp_path / "examples.json").write_bytes(msgspec.json.encode([known]))
+        command = ["--examples", str(tmp_path / "examples.json"), "--url", server.url]
+        if said is None:
+            client.main(command)
+        else:
+            with pytest.raises(SystemExit, match=said):
+                client.main(command)
+    with pytest.raises(SystemExit, match="there is no picture"):
+        client.main([])

@@ -182,6 +182,20 @@ def test_sigterm_answers_every_accepted_request(serve: Serve, releases: Path, lo
         assert found.answered.total() == found.sent
 
 
+@pytest.mark.parametrize("draining", [False, True])
+def test_sigint_spares_the_drain(serve: Serve, releases: Path, load: Loads, draining: bool) -> None:
+    """At once or in the middle of one; what was accepted is answered all the same."""
+    server = serve(releases / "v1.0.0", workers=2, drain=60, shutdown=90)
+    with load(server, 8) as found:
+        wait_for(lambda: found.answered.total() > 100, "answers")
+        if draining:
+            server.process.send_signal(signal.SIGTERM)
+            wait_for(lambda: len(server.events("draining")) == 2, "the drain")
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(20) == 0
+    assert not found.wrong + found.lost
+
+
 def test_workers_end_with_their_supervisor(serve: Serve, releases: Path) -> None:
     """Even when it is killed, the ports become free."""
     server = serve(releases / "v1.0.0", workers=2)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
 
+import msgspec
 import pytest
+from PIL import Image
 
-from model import manifest
+from model import examples, manifest
+from model.examples import Example
+from model.inputs import Pixels
 from model.manifest import MODEL
 from model.predictor import Predictor
 from model.release import BUNDLE, SIGNATURE
@@ -18,7 +23,7 @@ from serving import release
 from serving.errors import ServingError
 from serving.release import ReleaseError
 from serving.signature import SignatureError
-from tests.conftest import need
+from tests.conftest import ROOT, encode, need
 from tests.serving.conftest import make_release
 
 
@@ -200,3 +205,34 @@ def test_the_predictor_is_the_files(folder: Path) -> None:
     for file in folder.iterdir():
         file.unlink()
     assert found.predictor.input_shape == shape
+
+
+def test_it_answers_as_when_it_was_evaluated(folder: Path, images: Pixels) -> None:
+    """Pictures with known answers come with a release; a server that computes others does not serve it."""
+    (answer,) = Predictor(folder / MODEL).predict(images[:1])
+    label, probability = str(answer.argmax()), float(answer.max())
+    png = encode(Image.fromarray(images[0, ..., 0]))
+    for known, refused in ((Example(label, probability, png), False), (Example("none", probability, png), True)):
+        (folder / examples.NAME).write_bytes(msgspec.json.encode([known]))
+        if refused:
+            with pytest.raises(ReleaseError, match="does not answer as when it was evaluated: example 0: .* 'none'"):
+                release.load(folder)
+        else:
+            release.load(folder)
+    (folder / examples.NAME).write_text("{}")
+    with pytest.raises(ReleaseError, match=r"examples\.json"):
+        release.load(folder)
+
+
+def test_it_can_be_asked_whether_it_serves(folder: Path) -> None:
+    """`--check` loads settings and release as a worker does, says so, and listens nowhere."""
+    command = [sys.executable, "-m", "serving", "--check"]
+    variables = os.environ | {"SLIPWAY_MODEL": str(folder)}
+
+    def check(**more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, cwd=ROOT, env=variables | more, capture_output=True, text=True, check=False)
+
+    assert check(RELEASE="v1.2.3").stdout == "v1.2.3 can be served\n"
+    assert "but RELEASE=v9.9.9" in check(RELEASE="v9.9.9").stderr
+    assert "SLIPWAY_WORKERS=0" in check(SLIPWAY_WORKERS="0").stderr
+    assert check(RELEASE="v9.9.9").returncode == 1

@@ -13,6 +13,8 @@ default_ulimits = ["nofile=16384:16384", "nproc=16384:16384"]
 [engine]
 cgroup_manager = "cgroupfs"
 events_logger = "file"
+[network]
+network_backend = "netavark"
 """
 HUGETLB = Path("/sys/fs/cgroup/hugetlb")
 

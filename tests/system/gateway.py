@@ -70,7 +70,7 @@ rgw data = {folder}/rgw
 objecter tick interval = 0.5
 rgw crypt default encryption key = {master_key}
 rgw crypt require ssl = false
-rgw frontends = beast endpoint=127.0.0.1:{http_port} tcp_nodelay=1
+rgw frontends = beast endpoint={address}:{http_port} tcp_nodelay=1
 """
 
 KEYRING = """\
@@ -115,18 +115,21 @@ class Gateway:
             "AWS_SECRET_ACCESS_KEY": self.secret_key,
             "AWS_ENDPOINT_URL_S3": self.endpoint,
             "AWS_DEFAULT_REGION": "us-east-1",
-            "NO_PROXY": "127.0.0.1",  # boto3 would ask the machine's proxy for it
+            "NO_PROXY": self.endpoint.split("/")[2].split(":")[0],  # boto3 would ask the machine's proxy for it
         }
 
 
 @contextlib.contextmanager
-def gateway(folder: Path) -> Iterator[Gateway]:
-    """Run the service in an empty folder; raises RuntimeError, with the ends of the logs, when it does not start."""
+def gateway(folder: Path, address: str = "127.0.0.1") -> Iterator[Gateway]:
+    """Run the service in an empty folder, on an address of this machine.
+
+    Raises RuntimeError, with the ends of the logs, when it does not start.
+    """
     with _reserved_port() as monitor_port, _reserved_port() as http_port:
         processes = _Processes(folder.resolve())
         try:
             try:
-                running = _start(processes, monitor_port, http_port)
+                running = _start(processes, monitor_port, address, http_port)
             except (OSError, RuntimeError) as error:
                 raise RuntimeError(f"Ceph did not start: {error}\n{processes.log_ends()}") from error
             yield running
@@ -134,12 +137,13 @@ def gateway(folder: Path) -> Iterator[Gateway]:
             processes.kill()
 
 
-def _start(processes: _Processes, monitor_port: int, http_port: int) -> Gateway:
+def _start(processes: _Processes, monitor_port: int, address: str, http_port: int) -> Gateway:
     folder, cluster, disk = processes.folder, uuid.uuid4(), uuid.uuid4()
     settings = SETTINGS.format(
         folder=folder,
         cluster=cluster,
         monitor_port=monitor_port,
+        address=address,
         http_port=http_port,
         master_key=base64.b64encode(secrets.token_bytes(32)).decode(),
     )
@@ -160,14 +164,14 @@ def _start(processes: _Processes, monitor_port: int, http_port: int) -> Gateway:
 
     def start() -> None:
         processes.launch("radosgw -f")
-        processes.wait("radosgw", lambda: _answers(http_port))
+        processes.wait("radosgw", lambda: _answers(address, http_port))
 
     def limit(size: int) -> None:
         processes.run(f"radosgw-admin quota set --quota-scope=user --uid=tester --max-size={size}")
         processes.run("radosgw-admin quota enable --quota-scope=user --uid=tester")
 
     start()
-    endpoint = f"http://127.0.0.1:{http_port}"
+    endpoint = f"http://{address}:{http_port}"
     return Gateway(endpoint, access_key, secret_key, lambda: processes.stop("radosgw -f"), start, limit)
 
 
@@ -230,8 +234,8 @@ def _reserved_port() -> Iterator[int]:
         yield holder.getsockname()[1]
 
 
-def _answers(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+def _answers(address: str, port: int) -> bool:
+    connection = http.client.HTTPConnection(address, port, timeout=1)
     try:
         connection.request("GET", "/")
         return connection.getresponse().status == http.client.OK
