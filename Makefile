@@ -87,8 +87,8 @@ verify-release: $(ENVIRONMENT) ## Check signature, bytes and origin of the publi
 promote: $(ENVIRONMENT) ## Let ENV=staging or production run TAG=v1.2.3, by a commit; PUSH=yes asks for a merge request
 	@python -m pipelines.delivery.promote "$$ENV" "$$TAG" $(call flag,PUSH,--push)
 
-deploy: $(ENVIRONMENT) ## Let the servers of ENV=staging follow Git, first one, then the others
-	@python -m pipelines.delivery.servers deploy "$$ENV"
+deploy: $(ENVIRONMENT) ## Let the servers of ENV=staging, or of all environments, follow Git: first one, then the others
+	@python -m pipelines.delivery.servers deploy $(if $(ENV),"$$ENV")
 
 status: $(ENVIRONMENT) ## Say which server of ENV=production serves what, and whether that is what Git says
 	@python -m pipelines.delivery.servers status "$$ENV"

@@ -119,14 +119,16 @@ class Host:
         """From now on this deployment is what the host starts."""
         if before and before != name:
             link(self.root / PREVIOUS, self.folder(before))
+        (self.folder(name) / "proven").touch()
         link(self.root / "current", self.folder(name))
         link(self.trial, self.root / "current")
 
     def log(self) -> str:
         """Return what the program itself said last."""
         matches = [f"_SYSTEMD_UNIT={self.unit}.service", "_TRANSPORT=stdout"]
-        _, lines, _ = self.module.run_command(["journalctl", "--output=cat", "--lines=3", *matches])
-        return lines.strip()  # type: ignore[no-any-return]
+        _, text, _ = self.module.run_command(["journalctl", "--output=cat", "--lines=100", *matches])
+        lines = [line for line in text.splitlines() if "http.request.method" not in line]
+        return "\n".join(lines[-3:])
 
     def show(self, name: str) -> str:
         return str(self.systemctl("show", "--value", f"--property={name}", self.unit)[1].strip())

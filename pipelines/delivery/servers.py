@@ -1,11 +1,14 @@
-"""Let the servers of an environment follow Git: environments/<name>/serving.env says which release they are to serve.
+"""Let servers follow Git: environments/<name>/serving.env says which release they are to serve.
 
-make deploy ENV=staging        the canary first, then the others; whatever fails, all are back on what they had
-make status ENV=staging        which host serves what, and whether that is what Git says
+make deploy ENV=staging     one host first, then the others; whatever fails, all are back on what they had
+make deploy                 the same for each environment that delivery.yaml lists under `servers`
+make status ENV=staging     which host serves what, and whether that is what Git says
 
 Ansible does the work, and takes options of its own after `--`:
 
 python -m pipelines.delivery.servers deploy staging -- --check --diff
+
+DEPLOY_KEY may hold the SSH key and DEPLOY_KNOWN_HOSTS the lines of known_hosts, where there is no agent and no home.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,17 +35,22 @@ PLAYBOOKS = ("deploy", "rollback", "scale", "site", "status")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("playbook", choices=PLAYBOOKS, help="a file of ansible/")
-    parser.add_argument("environment", help="a folder of environments/ and of ansible/inventories/")
+    parser.add_argument("environment", nargs="?", help="a folder of environments/ and ansible/inventories/ [all]")
     parser.add_argument("options", nargs="*", help="for ansible-playbook, after --")
     given = parser.parse_args()
-    sys.exit(play(given.playbook, given.environment, given.options))
+    chosen = [given.environment] if given.environment else settings.load().servers
+    if not chosen:
+        print("no environment has servers: docs/servers.md says how they come")
+    for environment in chosen:
+        if code := play(given.playbook, environment, given.options):
+            sys.exit(code)
 
 
 def play(playbook: str, environment: str, options: Sequence[str] = ()) -> int:
     """Run a playbook and return its exit code. Raises PipelineError when there is nothing that it could do."""
     release = environments.current(environment)
     inventory = FOLDER / "inventories" / environment
-    if environment not in settings.load().servers:
+    if not serves(environment):
         raise PipelineError(
             f"{environment} has no servers: put them into {inventory}, and its name under `servers` in delivery.yaml"
         )
@@ -49,20 +58,39 @@ def play(playbook: str, environment: str, options: Sequence[str] = ()) -> int:
         raise PipelineError(f"{inventory} is missing, but delivery.yaml lists {environment} under `servers`")
     if not release and playbook != "status":
         raise PipelineError(f"{environment} has no release yet: `make promote ENV={environment} TAG=v1.2.3`")
-    with _alone(environment) as (owner, lock):
-        command = ["ansible-playbook", "--inventory", str(inventory), str(FOLDER / f"{playbook}.yml")]
-        variables = os.environ | {"ANSIBLE_CONFIG": str(FOLDER / "ansible.cfg"), "PYTHONPATH": str(Path.cwd())}
-        return subprocess.run(  # noqa: S603 (our own command)
-            [*command, "--extra-vars", f"slipway_owner='{owner}'", *options],
-            env=variables,
-            pass_fds=(lock,),  # so that it is held as long as Ansible runs, even when this is killed
-            check=False,
-        ).returncode
+    command = ["ansible-playbook", "--inventory", str(inventory), str(FOLDER / f"{playbook}.yml"), *options]
+    with _access() as access:
+        variables = os.environ | access | {"ANSIBLE_CONFIG": str(FOLDER / "ansible.cfg"), "PYTHONPATH": str(Path.cwd())}
+        if playbook == "status":
+            return subprocess.run(command, env=variables, check=False).returncode  # noqa: S603 (our own command)
+        with _alone(environment) as (owner, lock):
+            command += ["--extra-vars", f"slipway_owner='{owner}'"]
+            # With the lock's file, so that it is held as long as Ansible runs, even when this is killed.
+            return subprocess.run(command, env=variables, pass_fds=(lock,), check=False).returncode  # noqa: S603
 
 
 def serves(environment: str) -> bool:
     """Whether an environment has servers that Ansible keeps."""
     return environment in settings.load().servers
+
+
+@contextmanager
+def _access() -> Iterator[dict[str, str]]:
+    """Give the variables by which Ansible finds the key and the hosts' own keys that a forge hands down as text."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = {}
+        for name in ("DEPLOY_KEY", "DEPLOY_KNOWN_HOSTS"):
+            if text := os.environ.get(name):
+                file = Path(folder, name)
+                file.touch(mode=0o600)
+                file.write_text(text.rstrip() + "\n")
+                found[name] = str(file)
+        variables = {}
+        if "DEPLOY_KEY" in found:
+            variables["ANSIBLE_PRIVATE_KEY_FILE"] = found["DEPLOY_KEY"]
+        if "DEPLOY_KNOWN_HOSTS" in found:
+            variables["ANSIBLE_SSH_COMMON_ARGS"] = f"-o UserKnownHostsFile={found['DEPLOY_KNOWN_HOSTS']}"
+        yield variables
 
 
 @contextmanager

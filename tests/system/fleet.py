@@ -19,7 +19,7 @@ from tests.conftest import wait_for
 from tests.system.containers import PROGRAMS as CONTAINERS
 from tests.system.containers import Podman
 
-PROGRAMS = (*CONTAINERS, "ssh", "ssh-keygen", "nft")
+PROGRAMS = (*CONTAINERS, "/usr/lib/podman/netavark", "iptables", "nft", "ssh", "ssh-keygen")
 PACKAGES = (
     "ca-certificates",
     "curl",
@@ -127,6 +127,13 @@ class Fleet:
                 f"install -d -o deploy -m 700 /home/deploy/.ssh && echo '{key}' > /home/deploy/.ssh/authorized_keys"
             )
             host.run("sh", "-c", script)
+
+    def cut(self, host: Host) -> None:
+        """Let nothing reach a host, nor it anything."""
+        self.podman.run("network", "disconnect", self.network, host.container)
+
+    def mend(self, host: Host) -> None:
+        self.podman.run("network", "connect", "--ip", host.address, self.network, host.container)
 
     def inventory(self, groups: dict[str, list[str]], **variables: object) -> str:
         """Return an inventory of some of the hosts, by group."""

@@ -68,7 +68,7 @@ def test_every_path_that_is_named_exists() -> None:
 def test_commands_are_those_that_system_tests_run(clone: Project) -> None:
     """Own data is test_own_data.py, a change that is judged test_review.py, the forge and a tag test_forge.py.
 
-    Promotion is test_release.py, backup test_recovery.py, all beside this.
+    Promotion is test_release.py, a deploy test_servers.py, backup test_recovery.py, all beside this.
     """
     assert shutil.which("make")
     assert BLOCKS[1][0].startswith("make data SOURCE=")
@@ -86,6 +86,7 @@ def test_commands_are_those_that_system_tests_run(clone: Project) -> None:
         '.venv/bin/python -m pipelines.delivery.tag v1.2.3 --message "Better at sevens"',
         "git push --atomic origin v1.2.3 classifier@v1.2.3",
         "make promote ENV=staging TAG=v1.2.3",
+        "make deploy ENV=staging",
         "make rollback ENV=production",
         "make backup",
     ]
@@ -116,4 +117,18 @@ def test_the_commands_of_the_page_on_releases() -> None:
         "make restore-drill",
         "make restore INTO=../digits",
         "make restore INTO=../digits REFILL=yes",
+    ]
+
+
+def test_the_commands_of_the_page_on_servers() -> None:
+    """They are run in test_servers.py; what devices run is taken from the page by test_devices.py."""
+    page = (ROOT / "docs" / "servers.md").read_text()
+    lines = [line for block in re.findall(r"```sh\n(.*?)\n```", page, re.DOTALL) for line in block.split("\n")]
+    assert [re.split(r" {2,}#", line)[0] for line in lines] == [
+        "make deploy ENV=production",
+        "make status ENV=production",
+        "make rollback ENV=production",
+        ".venv/bin/python -m pipelines.delivery.servers deploy production -- --check --diff",
+        ".venv/bin/python -m pipelines.delivery.servers site production",
+        ".venv/bin/python -m benchmarks.servers",
     ]

@@ -1,0 +1,170 @@
+"""A fleet that serves behind a balancer, with the project that deploys to it, and constant load on it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import signal
+import subprocess
+import tarfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from model.release import BUNDLE
+from tests.conftest import Project, git, wait_for
+from tests.system import variants
+from tests.system.conftest import copy_of, with_releases
+from tests.system.fleet import Fleet, Host
+from tests.system.gateway import Gateway
+
+RELEASE = """
+from pathlib import Path
+from pipelines.delivery import release, settings, store
+chosen = settings.load()
+release.build("v1.0.0", chosen, Path("dist", "v1.0.0"))
+store.publish(store.releases(chosen), "v1.0.0", Path("dist", "v1.0.0"), chosen)
+"""
+
+
+@dataclass
+class Site:
+    """The fleet, the project that deploys to it, and what its commands need."""
+
+    fleet: Fleet
+    project: Project
+    s3: Gateway
+    folder: Path
+    variables: dict[str, str]
+
+    @property
+    def hosts(self) -> list[Host]:
+        return [host for name, host in self.fleet.hosts.items() if name != "lb"]
+
+    @property
+    def balancer(self) -> Host:
+        return self.fleet.hosts["lb"]
+
+    @property
+    def authorization(self) -> str:
+        return f"Authorization: Bearer {self.variables['SERVING_KEY']}"
+
+    def want(self, release: str) -> None:
+        """Let Git say that production runs a release."""
+        file = self.project.path / "environments" / "production" / "serving.env"
+        file.write_text(re.sub("RELEASE=.*", f"RELEASE={release}", file.read_text()))
+        git(self.project.path, "commit", "--quiet", "--all", "--allow-empty", "--message", f"Run {release}")
+
+    def play(self, playbook: str, *options: str, expect: int = 0) -> str:
+        command = ("python", "-m", "pipelines.delivery.servers", playbook, "production", "--", *options)
+        return self.project.run(*command, expect=expect, **self.variables)
+
+    def start(self, playbook: str) -> subprocess.Popen[str]:
+        command = ("python", "-m", "pipelines.delivery.servers", playbook, "production")
+        return self.project.start(*command, **self.variables)
+
+    def running(self) -> dict[str, str]:
+        """Return the release that each host itself would start."""
+        links = {host.name: host.run("readlink", "/opt/slipway/current").strip() for host in self.hosts}
+        return {name: Path(link).name.rpartition("-")[0] for name, link in links.items()}
+
+    def rotation(self) -> dict[str, str]:
+        """Return the balancer's word for each host."""
+        metrics = self.balancer.run("curl", "--silent", "http://127.0.0.1:8405/metrics?scope=server")
+        found = re.findall(r'haproxy_server_status\{proxy="serving",server="(\w+)",state="(\w+)"\} 1', metrics)
+        return dict(found)
+
+    def wait_for_rotation(self) -> None:
+        wait_for(lambda: set(self.rotation().values()) == {"UP"}, "all hosts to be in rotation")
+
+
+@dataclass
+class Load:
+    """What a load generator has counted."""
+
+    answers: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By status and release."""
+    errors: int = 0
+    """Of connections."""
+
+    @property
+    def sent(self) -> int:
+        return self.answers.total() + self.errors
+
+    @property
+    def failed(self) -> int:
+        return self.errors + sum(count for (status, _), count in self.answers.items() if status != "200")
+
+    @property
+    def releases(self) -> set[str]:
+        return {release for status, release in self.answers if status == "200"}
+
+
+@contextmanager
+def load(site: Site) -> Iterator[Load]:
+    """Ask the balancer for predictions, 150 a second over 16 connections, as long as the block runs."""
+    script = Path(__file__).with_name("load.lua")
+    address = f"https://{site.balancer.address}/v1/predict"
+    command = ["wrk", "-t1", "-c16", "-d900s", "--timeout=10s", "-s", script, address]
+    variables = {"PICTURE": str(site.folder / "picture.png"), "PAUSE": "100", "KEY": site.variables["SERVING_KEY"]}
+    with (site.folder / "load.log").open("w+") as log:
+        process = subprocess.Popen(command, env=os.environ | variables, stdout=log, stderr=log)
+        found = Load()
+        try:
+            yield found
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(30)
+            log.seek(0)
+            text = log.read()
+    for status, release, count in re.findall(r"^(\d{3}) (\S+) (\d+)$", text, re.MULTILINE):
+        found.answers[status, release] += int(count)
+    found.errors = sum(int(count) for count in re.findall(r"^\w+ errors (\d+)$", text, re.MULTILINE))
+    assert found.answers, text
+
+
+def make(machines: Fleet, store: Gateway, finished: Project, signing_key: Path, folder: Path) -> Site:
+    """Return hosts s1, s2 ... and the balancer lb, still bare, and a project that would have them serve v1.0.0."""
+    project = copy_of(finished, folder / "project")
+    with_releases(project, store, "releases", signing_key)
+    keys = {**store.environment(), "SIGNING_KEY": str(signing_key)}
+    git(project.path, "tag", "--annotate", "v1.0.0", "--message", "First")
+    project.run("python", "-c", RELEASE, PYTHONPATH=str(project.path), **keys)
+    variants.publish(project, "v1.1.0", **keys)
+    with tarfile.open(project.path / "dist" / "v1.0.0" / BUNDLE) as bundle:
+        (example, *_) = json.load(bundle.extractfile("v1.0.0/examples.json") or pytest.fail("no examples"))
+    (folder / "picture.png").write_bytes(base64.b64decode(example["png"]))
+    secret = project.run("python", "-m", "serving.keys", "keys.json", "issue", "--name", "test", "--scope", "predict")
+    variables = keys | {
+        "SERVING_KEY": secret.split()[-1],
+        "SLIPWAY_API_KEYS": (project.path / "keys.json").read_text(),
+    }
+    if "lb" in machines.hosts:
+        variables["HAPROXY_CERTIFICATE"] = certificate(folder, machines.hosts["lb"].address)
+    groups = {
+        "serving": [name for name in machines.hosts if name != "lb"],
+        "balancers": ["lb"],
+        "retired": [],
+        "edge": [],
+    }
+    chosen = {"serving_bake": 6, "serving_patience": 15, "serving_room": 350, "haproxy_rate_limit": 100_000}
+    inventory = project.path / "ansible" / "inventories" / "production" / "hosts.yml"
+    inventory.write_text(machines.inventory(groups, **chosen))
+    project.edit("delivery.yaml", "servers: []", "servers: [production]")
+    found = Site(machines, project, store, folder, variables)
+    found.want("v1.0.0")
+    return found
+
+
+def certificate(folder: Path, address: str) -> str:
+    """Return a certificate for an address, with its key."""
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=fleet"
+    files = ["-addext", f"subjectAltName=IP:{address}", "-keyout", folder / "key.pem", "-out", folder / "chain.pem"]
+    subprocess.run([*command.split(), *files], check=True, capture_output=True)
+    return (folder / "chain.pem").read_text() + (folder / "key.pem").read_text()
