@@ -58,13 +58,13 @@ def play(playbook: str, environment: str, options: Sequence[str] = ()) -> int:
         raise PipelineError(f"{inventory} is missing, but delivery.yaml lists {environment} under `servers`")
     if not release and playbook != "status":
         raise PipelineError(f"{environment} has no release yet: `make promote ENV={environment} TAG=v1.2.3`")
-    command = ["ansible-playbook", "--inventory", str(inventory), str(FOLDER / f"{playbook}.yml"), *options]
+    command = ["ansible-playbook", "--inventory", str(inventory), str(FOLDER / f"{playbook}.yml")]
     with _access() as access:
         variables = os.environ | access | {"ANSIBLE_CONFIG": str(FOLDER / "ansible.cfg"), "PYTHONPATH": str(Path.cwd())}
         if playbook == "status":
-            return subprocess.run(command, env=variables, check=False).returncode  # noqa: S603 (our own command)
+            return subprocess.run([*command, *options], env=variables, check=False).returncode  # noqa: S603 (our own)
         with _alone(environment) as (owner, lock):
-            command += ["--extra-vars", f"slipway_owner='{owner}'"]
+            command += ["--extra-vars", f"slipway_owner='{owner}'", *options]
             # With the lock's file, so that it is held as long as Ansible runs, even when this is killed.
             return subprocess.run(command, env=variables, pass_fds=(lock,), check=False).returncode  # noqa: S603
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,8 @@ def test_ports_are_the_same_for_all() -> None:
         haproxy["haproxy_http_port"],  # type: ignore[index]
         haproxy["haproxy_grpc_port"],  # type: ignore[index]
     )
+
+
+def test_ansible_lint() -> None:
+    """Playbooks and roles pass its production profile."""
+    subprocess.run(["ansible-lint", "-q"], cwd=ANSIBLE, check=True)

@@ -47,6 +47,7 @@ if [ -d /sys/fs/cgroup/memory ]; then
 fi
 exec /sbin/init
 """
+# What is masked waits for devices and seats, which containers have not.
 CONTAINERFILE = """\
 FROM {base}
 COPY init /usr/local/sbin/init
@@ -57,7 +58,7 @@ RUN chmod 755 /usr/local/sbin/init && useradd --create-home --shell /bin/bash de
  && echo 'ExecStartPre=' >> /etc/systemd/system/ssh.service.d/keys.conf \\
  && echo 'ExecStartPre=/usr/bin/ssh-keygen -A' >> /etc/systemd/system/ssh.service.d/keys.conf \\
  && touch /etc/machine-id && touch --date=@0 /var/lib/apt/lists \\
- && systemctl mask systemd-logind.service systemd-udevd.service
+ && systemctl mask systemd-logind.service systemd-udevd.service unattended-upgrades.service
 STOPSIGNAL SIGRTMIN+3
 CMD ["/usr/local/sbin/init"]
 """

@@ -111,7 +111,7 @@ def load(site: Site) -> Iterator[Load]:
     """Ask the balancer for predictions, 150 a second over 16 connections, as long as the block runs."""
     script = Path(__file__).with_name("load.lua")
     address = f"https://{site.balancer.address}/v1/predict"
-    command = ["wrk", "-t1", "-c16", "-d900s", "--timeout=10s", "-s", script, address]
+    command = ["wrk", "-t1", "-c16", "-d900s", "--timeout=30s", "-s", script, address]
     variables = {"PICTURE": str(site.folder / "picture.png"), "PAUSE": "100", "KEY": site.variables["SERVING_KEY"]}
     with (site.folder / "load.log").open("w+") as log:
         process = subprocess.Popen(command, env=os.environ | variables, stdout=log, stderr=log)

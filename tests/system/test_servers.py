@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import signal
@@ -57,6 +58,7 @@ def site(finished: Project, signing_key: Path, disk: Path, tmp_path_factory: pyt
             found = make(machines, store, finished, signing_key, folder)
             for tag, change in BAD.items():
                 variants.publish(found.project, tag, change, **found.variables)
+            found.play("site", "--check", "--diff")  # on bare machines, too
             found.play("site")
             yield found
 
@@ -166,6 +168,16 @@ def test_a_disk_that_is_full(site: Site, disk: Path, on: Callable[[str], None], 
         filler.unlink()
 
 
+def wait_for_drain(site: Site, process: subprocess.Popen[str], name: str) -> None:
+    """Wait until a deploy has taken a host out of rotation."""
+
+    def drained() -> bool:
+        assert process.poll() is None, process.communicate()[0]
+        return site.rotation().get(name) == "MAINT"
+
+    wait_for(drained, f"{name} to be drained", 300)
+
+
 def test_a_host_that_cannot_be_reached(site: Site, on: Callable[[str], None]) -> None:
     """Nothing is deployed anywhere; the rest serves, and the host comes back into rotation by itself."""
     on("v1.0.0")
@@ -191,7 +203,7 @@ def test_a_host_that_dies_in_the_middle(site: Site, on: Callable[[str], None]) -
     host = site.fleet.hosts["s2"]
     with load(site) as found:
         process = site.start("deploy")
-        wait_for(lambda: site.rotation().get("s2") == "MAINT", "s2 to be drained", 300)
+        wait_for_drain(site, process, "s2")
         host.kill()
         output, _ = process.communicate(timeout=300)
     print(f"died: {found.answers}, {found.errors} errors")
@@ -206,15 +218,26 @@ def test_a_host_that_dies_in_the_middle(site: Site, on: Callable[[str], None]) -
     assert found.failed == 0
 
 
+def alone(project: Project) -> bool:
+    """Whether no process of a deploy is left here."""
+    with (project.path / ".deploying-production").open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
 def test_a_deploy_that_dies_in_the_middle(site: Site, on: Callable[[str], None]) -> None:
     """What it left serves; another one from elsewhere is refused for a while, and run again here it completes."""
     on("v1.0.0")
     site.want("v1.1.0")
     with load(site) as found:
         process = site.start("deploy")
-        wait_for(lambda: site.rotation().get("s2") == "MAINT", "s2 to be drained", 300)
+        wait_for_drain(site, process, "s2")
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
+        wait_for(lambda: alone(site.project), "what the host was doing to end")
         elsewhere = site.play("deploy", "--extra-vars", "slipway_owner=somebody-else", expect=2)
         site.play("deploy")
     print(f"deploy died: {found.answers}, {found.errors} errors")
