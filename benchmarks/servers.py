@@ -18,7 +18,6 @@ from pathlib import Path
 from benchmarks import page
 from pipelines.command import run
 from tests.conftest import Project, copy_project
-from tests.system import variants
 from tests.system.fleet import fleet
 from tests.system.gateway import gateway
 from tests.system.site import Site, make
@@ -63,7 +62,6 @@ def measure(project: Project, key: Path, folder: Path, size: int) -> str:
     ):
         site = make(machines, store, project, key, folder / "site")
         site.play("site")
-        variants.publish(site.project, "v1.1.0", **site.variables)
         site.variables["ANSIBLE_CALLBACKS_ENABLED"] = "ansible.posix.profile_tasks"
         site.variables["PROFILE_TASKS_TASK_OUTPUT_LIMIT"] = "all"
         site.want("v1.1.0")

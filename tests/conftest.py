@@ -70,7 +70,7 @@ class Project:
         own = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("AWS_", "CI_", "GIT_", "GITHUB_", "GITLAB_", "MAKE", "MFLAGS"))
+            if not name.startswith(("AWS_", "CI_", "GIT_", "GITHUB_", "GITLAB_", "MAKE", "MFLAGS", "PYTEST_"))
         }
         own.pop("PYTHONDONTWRITEBYTECODE", None)
         return own | {"PATH": f"{self.path}/.venv/bin:{own['PATH']}"}

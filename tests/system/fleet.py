@@ -72,6 +72,8 @@ class Host:
 
     name: str
     address: str
+    mac: str
+    """The same after every start, or neighbours would send to the old one for a while."""
     container: str
     podman: Podman
 
@@ -111,12 +113,14 @@ class Fleet:
 
     def add(self, name: str, *options: str) -> Host:
         address = str(self.subnet[10 + len(self.hosts)])
+        mac = "02:00:" + ":".join(f"{int(part):02x}" for part in address.split("."))
         container = f"{self.network}-{name}"
         self.podman.run(
             *("run", "--detach", "--name", container, "--hostname", name, "--network", self.network, "--ip", address),
+            *("--mac-address", mac),
             *("--systemd=always", "--cgroupns=private", "--memory=512m", *RIGHTS, *options, self.image),
         )
-        host = self.hosts[name] = Host(name, address, container, self.podman)
+        host = self.hosts[name] = Host(name, address, mac, container, self.podman)
         return host
 
     def open(self) -> None:
@@ -134,7 +138,9 @@ class Fleet:
         self.podman.run("network", "disconnect", self.network, host.container)
 
     def mend(self, host: Host) -> None:
-        self.podman.run("network", "connect", "--ip", host.address, self.network, host.container)
+        self.podman.run(
+            "network", "connect", "--ip", host.address, "--mac-address", host.mac, self.network, host.container
+        )
 
     def inventory(self, groups: dict[str, list[str]], **variables: object) -> str:
         """Return an inventory of some of the hosts, by group."""

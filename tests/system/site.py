@@ -149,7 +149,7 @@ def make(machines: Fleet, store: Gateway, finished: Project, signing_key: Path, 
         variables["HAPROXY_CERTIFICATE"] = certificate(folder, machines.hosts["lb"].address)
     groups = {
         "serving": [name for name in machines.hosts if name != "lb"],
-        "balancers": ["lb"],
+        "balancers": [name for name in machines.hosts if name == "lb"],
         "retired": [],
         "edge": [],
     }
