@@ -1,4 +1,7 @@
-"""Ansible module: one deploy at a time. A lock that its owner renews, and that is free when nobody has for a while."""
+"""Ansible module: one deploy at a time. A lock that its owner renews, and that is free when nobody has for a while.
+
+`unfinished` says that the last one to hold it wanted the same and has not let it go.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,14 @@ def main() -> None:
     arguments = {
         "path": {"type": "path", "required": True},
         "owner": {"type": "str", "required": True},
-        "lease": {"type": "int", "default": 300},
+        "what": {"type": "str", "required": True},
+        "lease": {"type": "int", "default": 900},
         "state": {"choices": ["present", "absent"], "default": "present"},
     }
     module = AnsibleModule(arguments, supports_check_mode=True)
-    owner, path = module.params["owner"], Path(module.params["path"])
+    owner, what, path = module.params["owner"], module.params["what"], Path(module.params["path"])
     if module.check_mode:
-        module.exit_json(changed=False)
+        module.exit_json(changed=False, unfinished=False)
     with path.open("a+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # for the blink in which it is looked at
         file.seek(0)
@@ -33,8 +37,10 @@ def main() -> None:
             )
         mine = module.params["state"] == "present"
         file.truncate(0)
-        file.write(json.dumps({"owner": owner, "until": time.time() + module.params["lease"]}) if mine else "{}")
-    module.exit_json(changed=False)
+        file.write(
+            json.dumps({"owner": owner, "what": what, "until": time.time() + module.params["lease"]}) if mine else "{}"
+        )
+    module.exit_json(changed=False, unfinished=held.get("what") == what)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ whatever ends a trial early, be it a reboot or a lost connection, `current` is w
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -79,7 +80,7 @@ class Host:
             partial.rename(folder)
         return True
 
-    def start(self, name: str) -> None:
+    def start(self, name: str, patience: int) -> None:
         """Restart the service on a deployment and wait until it proves itself. Raises RefusedError."""
         folder = self.folder(name)
         if not (folder / "release" / "server").is_dir():
@@ -98,12 +99,12 @@ class Host:
         code, _, error = self.systemctl("restart", self.unit)
         if code:
             raise RefusedError(f"it does not start: {error.strip()}\n{self.log()}")
-        deadline = time.monotonic() + self.patience
+        deadline = time.monotonic() + patience
         while not self.serves(name):
             if int(self.show("NRestarts") or 0) > 1 or self.show("ActiveState") == "failed":
                 raise RefusedError(f"it ends as soon as it starts\n{self.log()}")
             if time.monotonic() > deadline:
-                raise RefusedError(f"it is not ready after {self.patience} s\n{self.log()}")
+                raise RefusedError(f"it is not ready after {patience} s\n{self.log()}")
             time.sleep(PAUSE)
         code, output, error = self.module.run_command(
             [part.format(folder=folder) for part in self.prove], environ_update={"SERVING_KEY": self.key}, cwd="/"
@@ -120,6 +121,7 @@ class Host:
         if before and before != name:
             link(self.root / PREVIOUS, self.folder(before))
         (self.folder(name) / "proven").touch()
+        os.sync()  # before anything points at it: power may go
         link(self.root / "current", self.folder(name))
         link(self.trial, self.root / "current")
 
@@ -184,6 +186,10 @@ def main() -> None:
     }
     module = AnsibleModule(arguments, supports_check_mode=True)
     host, name = Host(module), module.params["name"]
+    if not module.check_mode:
+        host.root.mkdir(parents=True, exist_ok=True)
+        lock = (host.root / ".lock").open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of a run that died the module may still be at work
     before = host.current
     if name == PREVIOUS:
         name = host.linked(PREVIOUS)
@@ -202,7 +208,7 @@ def main() -> None:
         module.fail_json(msg=f"{name} was refused here before, and is not tried again: {refused.read_text()}", **result)
     started = time.monotonic()
     try:
-        host.start(name)
+        host.start(name, host.patience)
     except RefusedError as refusal:
         if host.folder(name).is_dir():
             refused.write_text(str(refusal))
@@ -219,7 +225,7 @@ def go_back(host: Host, before: str) -> str:
         host.stop()
         return "nothing has served here before, so nothing does now"
     try:
-        host.start(before)
+        host.start(before, 4 * host.patience)  # it has served, so nothing is better than to wait for it
     except RefusedError as refusal:
         return f"and the way back to {before} failed as well: {refusal}"
     link(host.trial, host.root / "current")

@@ -153,7 +153,7 @@ def make(machines: Fleet, store: Gateway, finished: Project, signing_key: Path, 
         "retired": [],
         "edge": [],
     }
-    chosen = {"serving_bake": 6, "serving_patience": 15, "serving_room": 350, "haproxy_rate_limit": 100_000}
+    chosen = {"serving_bake": 6, "serving_patience": 20, "serving_room": 350, "haproxy_rate_limit": 100_000}
     inventory = project.path / "ansible" / "inventories" / "production" / "hosts.yml"
     inventory.write_text(machines.inventory(groups, **chosen))
     project.edit("delivery.yaml", "servers: []", "servers: [production]")

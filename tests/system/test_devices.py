@@ -52,8 +52,10 @@ def daemon(folder: Path, address: str) -> Iterator[str]:
     """Serve the repositories of a folder, and give their address."""
     command = ["git", "daemon", "--export-all", f"--base-path={folder}", f"--listen={address}", folder]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-        yield f"git://{address}"
-        process.terminate()
+        try:
+            yield f"git://{address}"
+        finally:
+            process.terminate()
 
 
 @pytest.fixture(scope="module")
@@ -61,22 +63,22 @@ def device(finished: Project, signing_key: Path, tmp_path_factory: pytest.TempPa
     """A bare Debian on which the commands of docs/servers.md ran once, with v1.0.0; others are published."""
     need(*PROGRAMS, *STORE, "git")
     folder = tmp_path_factory.mktemp("devices")
-    with (
-        fleet(tmp_path_factory.mktemp("fleet"), "device-1") as machines,
-        gateway(tmp_path_factory.mktemp("store"), machines.gateway) as store,
-    ):
-        site = make(machines, store, finished, signing_key, folder)
-        variants.publish(site.project, "v2.0.1", CRASH, **site.variables)
-        git(folder, "init", "--quiet", "--bare", "--initial-branch=main", "digits.git")
-        git(site.project.path, "remote", "add", "origin", str(folder / "digits.git"))
-        with daemon(folder, machines.gateway) as address:
-            found = Device(site, machines.hosts["device-1"], f"{address}/digits.git")
-            inventory = site.project.path / "ansible" / "inventories" / "production" / "hosts.yml"
-            edge = {"pull_repository": found.git, "serving_host": "127.0.0.1", "serving_again": False}
-            inventory.write_text(machines.inventory({"edge": ["device-1"], "serving": []}, **edge))
-            found.want("v1.0.0")
-            commission(found)
-            yield found
+    with fleet(tmp_path_factory.mktemp("fleet")) as machines:
+        machines.add("device-1", "--memory=1g")
+        machines.open()
+        with gateway(tmp_path_factory.mktemp("store"), machines.gateway) as store:
+            site = make(machines, store, finished, signing_key, folder)
+            variants.publish(site.project, "v2.0.1", CRASH, **site.variables)
+            git(folder, "init", "--quiet", "--bare", "--initial-branch=main", "digits.git")
+            git(site.project.path, "remote", "add", "origin", str(folder / "digits.git"))
+            with daemon(folder, machines.gateway) as address:
+                found = Device(site, machines.hosts["device-1"], f"{address}/digits.git")
+                inventory = site.project.path / "ansible" / "inventories" / "production" / "hosts.yml"
+                edge = {"pull_repository": found.git, "serving_host": "127.0.0.1", "serving_again": False}
+                inventory.write_text(machines.inventory({"edge": ["device-1"], "serving": []}, **edge))
+                found.want("v1.0.0")
+                commission(found)
+                yield found
 
 
 def commission(device: Device) -> None:

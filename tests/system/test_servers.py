@@ -115,7 +115,7 @@ def test_a_rollback_takes_seconds(site: Site, on: Callable[[str], None]) -> None
     ("release", "said"),
     [
         ("v2.0.1", "s1: v2.0.1-.* was refused: it ends as soon as it starts\n.*error: planted.*it is back on v1.0.0-"),
-        ("v2.0.2", "s1: v2.0.2-.* was refused: it is not ready after 15 s.*it is back on v1.0.0-"),
+        ("v2.0.2", "s1: v2.0.2-.* was refused: it is not ready after 20 s.*it is back on v1.0.0-"),
         ("v2.0.3", "s1: v2.0.3-.* was refused: it answers wrongly.*it is back on v1.0.0-"),
         ("v2.0.4", "s1 as the canary: .* of its .* answers took longer than .* ms"),
         ("v2.0.5", "s1: .*the model does not answer as when it was evaluated: example 0"),
@@ -132,8 +132,7 @@ def test_a_bad_release(site: Site, on: Callable[[str], None], release: str, said
     assert re.search(f"(?s){release} is not deployed.*{said}", output), output
     assert site.running() == dict.fromkeys(SERVERS, "v1.0.0")
     site.wait_for_rotation()
-    if release != "v2.0.3":  # whose first wrong answers came before the balancer sent it any
-        assert found.failed == 0
+    assert found.failed == 0
 
 
 def test_a_release_that_was_tampered_with(site: Site, on: Callable[[str], None]) -> None:
@@ -209,7 +208,7 @@ def test_a_host_that_dies_in_the_middle(site: Site, on: Callable[[str], None]) -
         output, _ = process.communicate(timeout=300)
     print(f"died: {found.answers}, {found.errors} errors")
     assert process.returncode == 2
-    assert "s2 went away in the middle" in output
+    assert "s2: it went away in the middle" in output
     host.start()
     site.wait_for_rotation()
     assert site.running() == dict.fromkeys(SERVERS, "v1.0.0")
