@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import struct
 import sys
+from contextlib import suppress
 from socket import AF_INET, AF_INET6, SO_REUSEADDR, SO_REUSEPORT, SOL_SOCKET, socket
 
 from serving.errors import ServingError
@@ -44,10 +45,12 @@ def _bind(host: str, port: int, name: str, option: int) -> socket:
 def drop_new(listening: socket) -> None:
     """Let the kernel drop packets that ask for a connection: it would reset those that wait when the socket closes.
 
-    Their clients try again a second later, and then hear that nobody listens. Elsewhere than on Linux they are reset.
+    Their clients try again a second later, and then hear that nobody listens. Elsewhere than on Linux, and where the
+    kernel does not let a locked-down process, they are reset.
     """
     if sys.platform != "linux":
         return
     drop = ctypes.create_string_buffer(struct.pack("HBBI", BPF_RETURN, 0, 0, 0))
     program = struct.pack("HP", 1, ctypes.addressof(drop))
-    listening.setsockopt(SOL_SOCKET, SO_ATTACH_FILTER, program)
+    with suppress(PermissionError):
+        listening.setsockopt(SOL_SOCKET, SO_ATTACH_FILTER, program)

@@ -1,9 +1,9 @@
 """Ansible module: let a host serve another deployment, prove that it does, or go back by itself.
 
 A deployment is a folder of <root>/deployments that never changes: the release, its settings, its key and its unit.
-`present` writes it, `active` also lets the host serve it. The service reads
-<trial>, a symlink in /run. It points at <root>/current, and only while a deployment is on trial at that itself. So
-whatever ends a trial early, be it a reboot or a lost connection, `current` is what was proven last.
+`present` writes it, `active` also lets the host serve it. The service reads <trial>, a symlink in /run. It points at
+<root>/current, and only while a deployment is on trial at that itself. So a host boots into what was proven last;
+a lost connection ends nothing, and a host whose new deployment does not prove itself goes back without being told.
 """
 
 from __future__ import annotations

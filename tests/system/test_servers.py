@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,12 +39,14 @@ BAD = {
 @pytest.fixture(scope="module")
 def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A small disk for one host's releases."""
-    folder, image = tmp_path_factory.mktemp("disk"), tmp_path_factory.mktemp("image") / "disk.img"
+    # Not among pytest's folders, which the next run could not tidy up if this one were killed.
+    folder, image = Path(tempfile.mkdtemp(prefix="slipway-disk-")), tmp_path_factory.mktemp("image") / "disk.img"
     subprocess.run(["truncate", "--size=1500M", image], check=True)
     subprocess.run(["mkfs.ext4", "-q", "-m0", image], check=True)
     subprocess.run(["mount", "-o", "loop", image, folder], check=True)
     yield folder
     subprocess.run(["umount", folder], check=True)
+    folder.rmdir()
 
 
 @pytest.fixture(scope="module")
