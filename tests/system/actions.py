@@ -149,7 +149,7 @@ class _Job:
             getattr(self, action.replace("-", "_"))(given)
 
     def command(self, script: str, environment: dict[str, str]) -> None:
-        hidden = ("AWS_", "CI_", "GITHUB_", "GITLAB_", "MAKE", "MFLAGS", "VIRTUAL_ENV")
+        hidden = ("AWS_", "CI_", "GITHUB_", "GITLAB_", "MAKE", "MFLAGS", "PYTEST_", "VIRTUAL_ENV")
         own = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
         own.pop("PYTHONDONTWRITEBYTECODE", None)
         own |= {
