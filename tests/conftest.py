@@ -161,6 +161,17 @@ def shrink(project: Project) -> None:
     project.edit("params.yaml", "min_agreement: 0.97", "min_agreement: 0.5")
 
 
+def flip(name: str) -> Callable[[Path], None]:
+    """Return a function that changes one bit of a file in a folder."""
+
+    def damage(folder: Path) -> None:
+        content = bytearray((folder / name).read_bytes())
+        content[len(content) // 2] ^= 1
+        (folder / name).write_bytes(content)
+
+    return damage
+
+
 def wait_for(condition: Callable[[], bool], what: str, timeout: float = 60) -> None:
     deadline = time.monotonic() + timeout
     while not condition():

@@ -14,7 +14,7 @@ from model.release import BUNDLE, PROVENANCE, SIGNATURE
 from pipelines.delivery import signing
 from pipelines.delivery.settings import Signing
 from tests.ansible.plugins import run
-from tests.conftest import need
+from tests.conftest import flip, need
 
 
 def make_key(folder: Path, curve: str) -> tuple[Path, str]:
@@ -34,15 +34,6 @@ def release(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     (folder / PROVENANCE).write_text("{}")
     signing.sign(folder, Signing(public_key="x", identity=None, issuer=None), {"SIGNING_KEY": str(private)})
     return folder, public
-
-
-def flip(name: str) -> Callable[[Path], None]:
-    def damage(folder: Path) -> None:
-        content = bytearray((folder / name).read_bytes())
-        content[len(content) // 2] ^= 1
-        (folder / name).write_bytes(content)
-
-    return damage
 
 
 def test_what_was_signed_holds(release: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ from model.release import BUNDLE, PROVENANCE, SIGNATURE
 from pipelines.command import PipelineError
 from pipelines.delivery import settings, store
 from pipelines.delivery.settings import Settings
-from tests.conftest import ROOT, Project, git, need, wait_for
+from tests.conftest import ROOT, Project, flip, git, need, wait_for
 from tests.system.conftest import copy_of, make_bucket
 from tests.system.containers import PROGRAMS as CONTAINERS
 from tests.system.containers import Podman
@@ -220,15 +220,6 @@ def test_a_bucket_that_is_full(own: Gateway, large: Path, chosen: Settings) -> N
     assert store.published(store.releases(chosen)) == []
     own.limit(1_000_000_000)
     assert store.publish(store.releases(chosen), "v1.0.0", large, chosen)
-
-
-def flip(name: str) -> Callable[[Path], None]:
-    def damage(folder: Path) -> None:
-        content = bytearray((folder / name).read_bytes())
-        content[len(content) // 2] ^= 1
-        (folder / name).write_bytes(content)
-
-    return damage
 
 
 def append(folder: Path) -> None:
