@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import re
 import resource
+import statistics
 import subprocess
 import tempfile
 import time
@@ -52,7 +53,7 @@ def main() -> None:
 
 
 def measure(project: Project, key: Path, folder: Path, size: int) -> str:
-    """Return a row: medians make no sense of what takes minutes, so each is one run on an otherwise idle machine."""
+    """Return a row: one deploy, and the median of six rollbacks with their range, on an otherwise idle machine."""
     names = [f"s{number}" for number in range(1, size + 1)]
     for name in ("fleet", "store", "site"):
         (folder / name).mkdir(parents=True)
@@ -68,14 +69,17 @@ def measure(project: Project, key: Path, folder: Path, size: int) -> str:
         before = processor()
         deploy, tasks = timed(site, "deploy")
         used = processor() - before
-        site.want("v1.0.0")
-        rollback, _ = timed(site, "rollback")
+        rollbacks = []
+        for release in ("v1.0.0", "v1.1.0") * 3:
+            site.want(release)
+            rollbacks.append(timed(site, "rollback")[0])
+            site.wait_for_rotation()
     bringing, switching = (sum(tasks[name] for name in names) for names in (BRINGING, SWITCHING))
     cells = [
         f"{deploy - tasks['Bake']:.0f} s",
         f"{bringing:.0f} s",
         f"{switching:.0f} s",
-        f"{rollback:.1f} s",
+        f"{statistics.median(rollbacks):.1f} s ({min(rollbacks):.1f} to {max(rollbacks):.1f})",
         f"{used:.0f} s",
     ]
     return f"| {size} | {' | '.join(cells)} |"

@@ -157,6 +157,7 @@ def make(machines: Fleet, store: Gateway, finished: Project, signing_key: Path, 
     inventory = project.path / "ansible" / "inventories" / "production" / "hosts.yml"
     inventory.write_text(machines.inventory(groups, **chosen))
     project.edit("delivery.yaml", "servers: []", "servers: [production]")
+    project.edit("environments/production/serving.env", "SLIPWAY_WORKERS=2", "SLIPWAY_WORKERS=1")  # they share two cores
     found = Site(machines, project, store, folder, variables)
     found.want("v1.0.0")
     return found
