@@ -30,6 +30,7 @@ unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV # imports are twice as slow without
 .PHONY: all data repro report review serve tune
 .PHONY: test lint check-lock audit bench bench-serving
 .PHONY: release verify-release promote deploy status rollback history
+.PHONY: image check-k8s deploy-k8s
 .PHONY: backup restore restore-drill
 .PHONY: forge clean help
 
@@ -99,6 +100,17 @@ rollback: $(ENVIRONMENT) ## Let ENV=production run what it ran before, or TAG=v1
 history: $(ENVIRONMENT) ## List what ENV=production ran when
 	@python -m pipelines.delivery.history "$$ENV"
 
+##@ Clusters
+
+image: $(ENVIRONMENT) ## Build the container image of the release TAG=v1.2.3; PUSH=yes also pushes it
+	@python -m pipelines.delivery.image "$$TAG" $(call flag,PUSH,--push)
+
+check-k8s: $(ENVIRONMENT) ## Render every overlay and component, and check them for each supported Kubernetes
+	@python -m pipelines.clusters check
+
+deploy-k8s: $(ENVIRONMENT) ## Let the cluster of ENV=staging follow Git: show the difference, apply, ask it, or undo
+	@python -m pipelines.clusters deploy "$$ENV"
+
 ##@ Recovery
 
 backup: $(ENVIRONMENT) ## Copy Git, data and releases that are new to the second bucket, and let go what need not be kept
@@ -119,7 +131,7 @@ clean: ## Remove what the pipeline made; data/ and DVC's cache stay
 	git clean -fdXq artifacts reports
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^##@ / { print "\n" substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^##@ / { print "\n" substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 # DVC leaves the lock alone when nothing changed, and make then leaves the report alone.
 dvc.lock: $(ENVIRONMENT) always

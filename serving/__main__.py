@@ -24,6 +24,9 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--check", action="store_true", help="load the release, say whether it can be served, and end")
+    parser.add_argument(
+        "serve", nargs="?", choices=["serve"], help="what SageMaker says to a container; changes nothing"
+    )
     options = parser.parse_args()
     try:
         settings = config.load(os.environ)

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import venv
+from importlib.util import source_from_cache
 from pathlib import Path
 
 SERVER = Path(__file__).resolve().parent
@@ -24,7 +25,9 @@ UNUSED = (
     "numpy/**/tests",
     "uvloop/*.c",
 )
-ENTRY = "import serving.supervisor, serving.worker, serving.release"
+ENTRY = (
+    "import serving.supervisor, serving.worker, serving.protocols.rpc, serving.auth, serving.signature, serving.client"
+)
 
 
 def main() -> None:
@@ -61,8 +64,12 @@ def install(folder: Path) -> None:
         for path in packages.glob(pattern):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     shutil.copytree(SERVER / "source", packages, dirs_exist_ok=True)
-    # Proves that it starts, and leaves the bytecode of what is used, which a read-only server could not write.
+    # Proves that it starts, and leaves the bytecode of what is used, which a read-only server could not write: again
+    # without dates (PEP 552), which an image's layers do not keep.
     subprocess.run([python, "-I", "-c", ENTRY], check=True, env={})  # noqa: S603 (the same)
+    used = "\n".join(source_from_cache(str(path)) for path in packages.rglob("*.pyc"))
+    command = [str(python), "-I", "-m", "compileall", "-qf", "--invalidation-mode=unchecked-hash", "-i", "-"]
+    subprocess.run(command, input=used, text=True, check=True)  # noqa: S603 (the same)
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def build(tag: str, commit: str, settings: Settings, path: Path) -> manifest.Man
         REFERENCE.name: ARTIFACTS / REFERENCE,
         EXAMPLES: examples.make(ARTIFACTS, described.labels),
         "MODEL_CARD.md": card.render(settings.card, described, measured, amounts).encode(),
-        "sbom.cdx.json": sbom.make(described, settings.card.name, committed),
+        sbom.NAME: sbom.make(described, settings.card.name, committed),
         "server/install.py": INSTALLER,
         "server/requirements.txt": wheels.requirements("serve").encode(),
     }

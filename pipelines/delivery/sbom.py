@@ -11,6 +11,7 @@ from typing import Any
 from model.manifest import MODEL, Manifest
 from pipelines.command import PipelineError
 
+NAME = "sbom.cdx.json"
 EXPORT = ("uv", "export", "--locked", "--quiet", "--only-group", "host", "--format", "cyclonedx1.5")
 
 

@@ -29,6 +29,11 @@ class Hosts(Section, frozen=True):
     machine: Annotated[list[Literal["x86_64", "aarch64"]], Meta(min_length=1)]
 
 
+class Image(Section, frozen=True):
+    name: str | None
+    base: str | None
+
+
 class Keep(Section, frozen=True):
     """How many days, weeks, months and years keep the last backup that was made in them."""
 
@@ -58,6 +63,7 @@ class Settings(Section, frozen=True):
     releases: Place | None
     signing: Signing
     hosts: Hosts
+    image: Image
     servers: list[str]
     backup: Backup
     card: Card

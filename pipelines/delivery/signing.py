@@ -37,7 +37,7 @@ def sign(folder: Path, signing: Signing, environment: Mapping[str, str]) -> None
                 folder, folder / SIGNATURE
             )
         else:
-            with _key(environment) as key:
+            with private_key(environment) as key:
                 config.use_elliptic_key_signer(private_key=key).sign(folder, folder / SIGNATURE)
     except PipelineError:
         raise
@@ -84,12 +84,12 @@ def check(signing: Signing, environment: Mapping[str, str]) -> None:
         return
     if not signing.public_key or not Path(signing.public_key).is_file():
         raise PipelineError(f"releases are signed: {NOBODY}")
-    with _key(environment):
+    with private_key(environment):
         pass
 
 
 @contextmanager
-def _key(environment: Mapping[str, str]) -> Iterator[Path]:
+def private_key(environment: Mapping[str, str]) -> Iterator[Path]:
     """Give the file of the private key: the variable names one, or holds one, as forges' secrets do."""
     given = environment.get(KEY, "")
     if not given:

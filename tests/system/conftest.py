@@ -5,11 +5,15 @@ from __future__ import annotations
 import platform
 import shutil
 import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from tests.conftest import Project, copy_project, git, need, shrink
+from tests.system.containers import PROGRAMS, Podman
 from tests.system.gateway import Gateway
 
 FLOORS = (
@@ -111,3 +115,37 @@ def released(
     with_releases(project, s3, "released", signing_key)
     project.run("python", "-m", "pipelines.delivery.tag", "v1.0.0", "--message", "First", **s3.environment())
     return project, project.run("make", "release", "TAG=v1.0.0", SIGNING_KEY=str(signing_key), **s3.environment())
+
+
+@dataclass(frozen=True)
+class Image:
+    """The container image of v1.0.0, on a base made here, and the project that it was built in."""
+
+    project: Project
+    base: str
+    name: str
+
+    def build(self, podman: Podman, s3: Gateway) -> str:
+        return self.project.run("make", "image", "TAG=v1.0.0", **podman.environment, **s3.environment())
+
+
+@pytest.fixture(scope="session")
+def podman(tmp_path_factory: pytest.TempPathFactory) -> Podman:
+    need(*PROGRAMS)
+    return Podman(tmp_path_factory.mktemp("podman"))
+
+
+@pytest.fixture(scope="session")
+def image(
+    released: tuple[Project, str], s3: Gateway, podman: Podman, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Image]:
+    base = podman.debian("python", "ca-certificates", "python3", "python3-venv")
+    digest = podman.run("image", "inspect", "--format={{.Digest}}", base).strip()
+    name = f"localhost/slipway-tests/model-server-{uuid4().hex}"
+    project = copy_of(released[0], tmp_path_factory.mktemp("image") / "project")
+    project.edit("delivery.yaml", "  name: null", f"  name: {name}")
+    project.edit("delivery.yaml", "  base: null", f"  base: {base}@{digest}")
+    made = Image(project, base, f"{name}:v1.0.0")
+    made.build(podman, s3)
+    yield made
+    podman.run("manifest", "rm", made.name, check=False)

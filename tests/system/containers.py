@@ -16,13 +16,22 @@ events_logger = "file"
 [network]
 network_backend = "netavark"
 """
+HARDENED = (
+    "--read-only",
+    "--read-only-tmpfs=false",
+    "--cap-drop=ALL",
+    "--security-opt=no-new-privileges",
+    "--memory=128m",
+    "--pids-limit=64",
+)
+"""Options of a container that may do nothing but compute and answer."""
 HUGETLB = Path("/sys/fs/cgroup/hugetlb")
 
 
 class Podman:
     def __init__(self, folder: Path) -> None:
         (folder / "containers.conf").write_text(SETTINGS)
-        self._environment = os.environ | {"CONTAINERS_CONF": str(folder / "containers.conf")}
+        self.environment = {"CONTAINERS_CONF": str(folder / "containers.conf")}
         # crun takes a machine for one of the old kind, whose every controller must be mounted.
         if Path("/sys/fs/cgroup/memory").exists() and not HUGETLB.exists():
             HUGETLB.mkdir()
@@ -31,7 +40,7 @@ class Podman:
     def run(self, *arguments: str | Path, check: bool = True) -> str:
         result = subprocess.run(
             ["podman", *arguments],
-            env=self._environment,
+            env=os.environ | self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -46,7 +55,7 @@ class Podman:
         """Return the name of an image of Debian 12 with some packages and nothing else, made when it is not there."""
         image = f"localhost/slipway-tests/{name}:12"
         if image not in self.run("images", "--format", "{{.Repository}}:{{.Tag}}"):
-            archive = Path(self._environment["CONTAINERS_CONF"]).with_name(f"{name}.tar")
+            archive = Path(self.environment["CONTAINERS_CONF"]).with_name(f"{name}.tar")
             place = "/dev/shm" if Path("/dev/shm").is_dir() else None
             command = [
                 "mmdebstrap",

@@ -14,7 +14,7 @@ function init()
   wrk.body = file:read("*a")
   file:close()
   wrk.headers["Content-Type"] = "image/png"
-  if os.getenv("KEY") then
+  if (os.getenv("KEY") or "") ~= "" then
     wrk.headers["Authorization"] = "Bearer " .. os.getenv("KEY")
   end
 end

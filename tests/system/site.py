@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
-import signal
 import subprocess
 import tarfile
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -23,6 +20,8 @@ from tests.system import variants
 from tests.system.conftest import copy_of, with_releases
 from tests.system.fleet import Fleet, Host
 from tests.system.gateway import Gateway
+from tests.system.load import Load
+from tests.system.load import load as asking
 
 RELEASE = """
 from pathlib import Path
@@ -84,49 +83,12 @@ class Site:
         wait_for(lambda: set(self.rotation().values()) == {"UP"}, "all hosts to be in rotation")
 
 
-@dataclass
-class Load:
-    """What a load generator has counted."""
-
-    answers: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """By status and release."""
-    errors: int = 0
-    """Of connections."""
-
-    @property
-    def sent(self) -> int:
-        return self.answers.total() + self.errors
-
-    @property
-    def failed(self) -> int:
-        return self.errors + sum(count for (status, _), count in self.answers.items() if status != "200")
-
-    @property
-    def releases(self) -> set[str]:
-        return {release for status, release in self.answers if status == "200"}
-
-
 @contextmanager
 def load(site: Site) -> Iterator[Load]:
-    """Ask the balancer for predictions, 150 a second over 16 connections, as long as the block runs."""
-    script = Path(__file__).with_name("load.lua")
+    """Ask the balancer for predictions as long as the block runs."""
     address = f"https://{site.balancer.address}/v1/predict"
-    command = ["wrk", "-t1", "-c16", "-d900s", "--timeout=30s", "-s", script, address]
-    variables = {"PICTURE": str(site.folder / "picture.png"), "PAUSE": "100", "KEY": site.variables["SERVING_KEY"]}
-    with (site.folder / "load.log").open("w+") as log:
-        process = subprocess.Popen(command, env=os.environ | variables, stdout=log, stderr=log)
-        found = Load()
-        try:
-            yield found
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(30)
-            log.seek(0)
-            text = log.read()
-    for status, release, count in re.findall(r"^(\d{3}) (\S+) (\d+)$", text, re.MULTILINE):
-        found.answers[status, release] += int(count)
-    found.errors = sum(int(count) for count in re.findall(r"^\w+ errors (\d+)$", text, re.MULTILINE))
-    assert found.answers, text
+    with asking(address, site.folder / "picture.png", site.folder, site.variables["SERVING_KEY"]) as found:
+        yield found
 
 
 def make(machines: Fleet, store: Gateway, finished: Project, signing_key: Path, folder: Path) -> Site:
@@ -157,7 +119,8 @@ def make(machines: Fleet, store: Gateway, finished: Project, signing_key: Path, 
     inventory = project.path / "ansible" / "inventories" / "production" / "hosts.yml"
     inventory.write_text(machines.inventory(groups, **chosen))
     project.edit("delivery.yaml", "servers: []", "servers: [production]")
-    project.edit("environments/production/serving.env", "SLIPWAY_WORKERS=2", "SLIPWAY_WORKERS=1")  # they share two cores
+    # All of these hosts share the cores of this machine.
+    project.edit("environments/production/serving.env", "SLIPWAY_WORKERS=2", "SLIPWAY_WORKERS=1")
     found = Site(machines, project, store, folder, variables)
     found.want("v1.0.0")
     return found

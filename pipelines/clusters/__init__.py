@@ -1,0 +1,1 @@
+"""Kubernetes: what overlays render to, whether it holds, and how a cluster gets it."""

@@ -1,0 +1,91 @@
+"""What lies beside an image in its registry, as cosign has it: signatures and lists of parts, by tags of its digest.
+
+https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md; skopeo carries them, so any registry takes them.
+Kyverno, the Sigstore policy controller, cosign and podman's policy.json read them.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from pipelines.command import PipelineError
+from pipelines.delivery import signing
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+SIGNED = "application/vnd.dev.cosign.simplesigning.v1+json"
+PARTS = "application/vnd.cyclonedx+json"
+SIGNATURE = "dev.cosignproject.cosign/signature"
+
+
+def sign(name: str, digest: str, environment: Mapping[str, str]) -> None:
+    """Sign an image, and each processor's of it, by the release key. Raises PipelineError without that."""
+    with signing.private_key(environment) as file:
+        key = serialization.load_pem_private_key(file.read_bytes(), password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise PipelineError(f"{signing.KEY} is no key of an elliptic curve, as `openssl ecparam -genkey` makes")
+    listed = json.loads(_skopeo("inspect", "--raw", f"docker://{name}@{digest}")).get("manifests", [])
+    for each in (digest, *(one["digest"] for one in listed)):
+        payload = {
+            "critical": {
+                "identity": {"docker-reference": name},
+                "image": {"docker-manifest-digest": each},
+                "type": "cosign container image signature",
+            },
+            "optional": None,
+        }
+        content = json.dumps(payload, separators=(",", ":")).encode()
+        signature = base64.b64encode(key.sign(content, ec.ECDSA(hashes.SHA256()))).decode()
+        layer = {"mediaType": SIGNED, "annotations": {SIGNATURE: signature}}
+        _attach(name, each, "sig", layer, content)
+
+
+def list_parts(name: str, digest: str, parts: bytes) -> None:
+    """Put the list of its parts (CycloneDX) beside an image. Raises PipelineError."""
+    _attach(name, digest, "sbom", {"mediaType": PARTS}, parts)
+
+
+def _attach(name: str, digest: str, kind: str, layer: Mapping[str, object], content: bytes) -> None:
+    """Put content beside an image, in place of what was there of this kind."""
+    with tempfile.TemporaryDirectory() as folder:
+        layout = Path(folder)
+        (layout / "blobs" / "sha256").mkdir(parents=True)
+        layer = {**_blob(layout, content), **layer}
+        rootfs = {"type": "layers", "diff_ids": [layer["digest"]]}
+        config = _blob(layout, json.dumps({"architecture": "", "os": "", "config": {}, "rootfs": rootfs}).encode())
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": {**config, "mediaType": CONFIG},
+            "layers": [layer],
+        }
+        described = {**_blob(layout, json.dumps(manifest).encode()), "mediaType": MANIFEST}
+        index = {"schemaVersion": 2, "manifests": [described]}
+        (layout / "index.json").write_text(json.dumps(index))
+        (layout / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+        _skopeo("copy", "--quiet", f"oci:{layout}", f"docker://{name}:{digest.replace(':', '-')}.{kind}")
+
+
+def _blob(layout: Path, content: bytes) -> dict[str, object]:
+    number = hashlib.sha256(content).hexdigest()
+    (layout / "blobs" / "sha256" / number).write_bytes(content)
+    return {"digest": f"sha256:{number}", "size": len(content)}
+
+
+def _skopeo(*arguments: str) -> str:
+    try:
+        result = subprocess.run(["skopeo", *arguments], capture_output=True, text=True, check=False)  # noqa: S603, S607
+    except FileNotFoundError:
+        raise PipelineError("skopeo is missing, which comes beside podman in every distribution") from None
+    if result.returncode:
+        raise PipelineError(f"the registry does not take what belongs to the image: {result.stderr.strip()}")
+    return result.stdout
