@@ -67,9 +67,10 @@ def install(folder: Path) -> None:
     # Proves that it starts, and leaves the bytecode of what is used, which a read-only server could not write: again
     # without dates (PEP 552), which an image's layers do not keep.
     subprocess.run([python, "-I", "-c", ENTRY], check=True, env={})  # noqa: S603 (the same)
-    used = "\n".join(source_from_cache(str(path)) for path in packages.rglob("*.pyc"))
-    command = [str(python), "-I", "-m", "compileall", "-qf", "--invalidation-mode=unchecked-hash", "-i", "-"]
-    subprocess.run(command, input=used, text=True, check=True)  # noqa: S603 (the same)
+    used = "\n".join(sorted(source_from_cache(str(path)) for path in packages.rglob("*.pyc")))
+    command = [str(python), "-s", "-P", "-m", "compileall", "-qf", "--invalidation-mode=unchecked-hash", "-i", "-"]
+    # Sets are written as they lie in memory: with one seed, always alike.
+    subprocess.run(command, input=used, text=True, check=True, env={"PYTHONHASHSEED": "0"})  # noqa: S603 (the same)
 
 
 if __name__ == "__main__":

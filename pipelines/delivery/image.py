@@ -66,11 +66,19 @@ def build(tag: str, chosen: Settings, folder: Path) -> str:
         "slipway.model.sha256": manifest.files[MODEL],
     }
     _podman("manifest", "rm", name, quiet=True)
-    command = ["build", "--format=docker", f"--build-arg=BASE={base}", f"--file={DOCKERFILE}", f"--manifest={name}"]
+    # Without a cache: what a layer was made from by a mount is not part of its name there.
+    command = [
+        "build",
+        "--no-cache",
+        "--format=docker",
+        f"--build-arg=BASE={base}",
+        f"--file={DOCKERFILE}",
+        f"--manifest={name}",
+    ]
     command += [f"--platform={','.join(PLATFORMS[machine] for machine in chosen.hosts.machine)}"]
     # Of the commit, so that the same release makes the same layers.
     command += [f"--timestamp={datetime.fromisoformat(committed).timestamp():.0f}"]
-    if _podman(*command, *(f"--label={key}={value}" for key, value in labels.items()), folder):
+    if _podman(*command, *(f"--label={key}={value}" for key, value in labels.items()), str(folder)):
         raise PipelineError(f"{name} is not built, see above")
     return name
 

@@ -28,7 +28,7 @@ def start(image: Image, podman: Podman) -> Iterator[Run]:
 
     def run(*options: str, command: tuple[str, ...] = ()) -> tuple[str, str]:
         variables = ("--env=SLIPWAY_AUTH=false", "--publish=127.0.0.1::8080")
-        number = podman.run("run", "--detach", *variables, *options, image.name, *command).strip()
+        number = podman.run("run", "--detach", *variables, *options, image.name, *command).split()[-1]
         running.append(number)
         address = podman.run("port", number, "8080").strip()
         return number, f"http://{address}"
@@ -63,13 +63,12 @@ def test_it_is_small_and_says_what_it_is(image: Image, podman: Podman) -> None:
 
 
 def test_built_again_it_has_the_same_layers(image: Image, podman: Podman, s3: Gateway) -> None:
-    """Without the builder's memory of the first time."""
+    """Nothing of the first time is taken over."""
 
     def layers() -> list[str]:
         return list(json.loads(podman.run("image", "inspect", image.name))[0]["RootFS"]["Layers"])
 
     first = layers()
-    image.project.edit("pipelines/delivery/image.py", '"--format=docker",', '"--format=docker", "--no-cache",')
     image.build(podman, s3)
     assert layers() == first
 
@@ -102,11 +101,13 @@ def test_as_sagemaker_starts_it(image: Image, start: Run) -> None:  # noqa: ARG0
 
 def test_it_knows_whether_it_is_well(image: Image, start: Run, podman: Podman) -> None:  # noqa: ARG001
     """Its own health check says so."""
-    number, url = start(*HARDENED)
+    number, url = start(*HARDENED, "--env=SLIPWAY_DRAIN=20")
     wait_for(lambda: ready(url), "readiness", 60)
     podman.run("healthcheck", "run", number)
-    podman.run("kill", "--signal=STOP", number)
-    assert podman.run("healthcheck", "run", number, check=False)
+    podman.run("kill", "--signal=TERM", number)
+    wait_for(lambda: not ready(url), "not ready")
+    with pytest.raises(AssertionError, match="healthcheck"):
+        podman.run("healthcheck", "run", number)
 
 
 def test_its_end_loses_no_request(image: Image, start: Run, podman: Podman, tmp_path: Path) -> None:  # noqa: ARG001

@@ -48,10 +48,10 @@ def test_the_first_command_on_a_fresh_clone(clone: Project) -> None:
 
 def test_every_make_target_that_is_named_exists() -> None:
     """README, the contributor's page and the other documents name no target that the Makefile lacks."""
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for document in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
-        named = set(re.findall(r"`make ([a-z-]+)", document.read_text()))
-        named |= set(re.findall(r"^make ([a-z-]+)", document.read_text(), re.MULTILINE))
+        named = set(re.findall(r"`make ([a-z0-9-]+)", document.read_text()))
+        named |= set(re.findall(r"^make ([a-z0-9-]+)", document.read_text(), re.MULTILINE))
         assert named <= targets, document.name
 
 
@@ -132,3 +132,15 @@ def test_the_commands_of_the_page_on_servers() -> None:
         ".venv/bin/python -m pipelines.delivery.servers site production",
         ".venv/bin/python -m benchmarks.servers",
     ]
+
+
+def test_the_commands_of_the_page_on_kubernetes() -> None:
+    """They are run in test_image.py, test_registry.py, test_clusters.py and tests/pipelines/clusters/test_check.py.
+
+    `kubectl kustomize` stands for `kubectl apply --kustomize` there.
+    """
+    page = (ROOT / "docs" / "kubernetes.md").read_text()
+    lines = [line for block in re.findall(r"```sh\n(.*?)\n```", page, re.DOTALL) for line in block.split("\n")]
+    assert [re.split(r" {2,}#", line)[0] for line in lines] == ["make check-k8s"]
+    for folder in re.findall(r"--kustomize (k8s\S+)", page):
+        subprocess.run(["kubectl", "kustomize", ROOT / folder], check=True, capture_output=True)
