@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import subprocess
 import sys
@@ -9,8 +11,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import yaml
 
 from model.release import BUNDLE
 from pipelines.clusters import manifests
@@ -23,8 +23,11 @@ from pipelines.delivery.settings import Settings
 CHANGED = ("ConfigMap", "Deployment")
 """What a release or a setting changes, and all that a deployer may; the rest is applied once, by who may do more."""
 DEPLOYMENT = "deployment/model-server"
+REVISION = r"jsonpath={.metadata.annotations.deployment\.kubernetes\.io/revision}"
+OURS = ("--server-side", "--field-manager=slipway", "--force-conflicts", "--filename=-")  # Git decides what is in Git
 FORWARDING = re.compile(r"Forwarding from (127\.0\.0\.1:\d+) ")
 EXAMPLES = "examples.json"
+KEY = "SERVING_KEY"
 
 
 def deploy(environment: str, rendered: Rendered, chosen: Settings) -> None:
@@ -32,23 +35,29 @@ def deploy(environment: str, rendered: Rendered, chosen: Settings) -> None:
     release = environments.current(environment)
     if not release:
         raise PipelineError(f"{environment} has no release yet: `make promote ENV={environment} TAG=v1.2.3`")
-    objects = yaml.safe_dump_all(rendered.kind(*CHANGED))
-    namespace = rendered.kind("Deployment")[0]["metadata"]["namespace"]
+    if rendered.kind("Canary", "InferenceService") or not (found := rendered.kind("Deployment")):
+        raise PipelineError(
+            f"{environment} is rolled out by an operator of the cluster (canary, kserve): let it follow Git"
+        )
+    (container, *_) = found[0]["spec"]["template"]["spec"]["containers"]
+    if not os.environ.get(KEY) and rendered.settings(container).get("SLIPWAY_AUTH") != "false":
+        raise PipelineError(f"{KEY} is not set: a client's key, by which the first predictions are asked for")
+    objects = json.dumps({"apiVersion": "v1", "kind": "List", "items": rendered.kind(*CHANGED)})
+    namespace = found[0]["metadata"]["namespace"]
     with tempfile.TemporaryDirectory() as folder:
         examples = _examples(release, chosen, Path(folder))
-        differs = _kubectl("diff", "--filename=-", given=objects)
-        if differs == 0:
-            print(f"{environment}: the cluster has all of it already")
-            return
-        if differs != 1:
+        differs = _kubectl("diff", *OURS, given=objects)
+        if differs not in {0, 1}:
             raise PipelineError(
                 f"{environment}: nothing was changed, see above: is the cluster of `kubectl config view` right?"
             )
-        if _kubectl("apply", "--server-side", "--field-manager=slipway", "--filename=-", given=objects):
+        before = _revision(namespace)
+        if differs and _kubectl("apply", *OURS, given=objects):
             raise PipelineError(f"{environment}: not applied, see above")
         if problem := _try(namespace, release, examples):
-            raise PipelineError(f"{environment}: {release} is refused: {problem}\n{_undo(namespace, environment)}")
-    print(f"{environment}: {release} serves")
+            undone = _undo(namespace, environment, before) if differs else "nothing was changed"
+            raise PipelineError(f"{environment}: {release} is refused: {problem}\n{undone}")
+    print(f"{environment}: {release} serves{'' if differs else ', as it did before'}")
 
 
 def _examples(release: str, chosen: Settings, folder: Path) -> Path:
@@ -63,11 +72,19 @@ def _examples(release: str, chosen: Settings, folder: Path) -> Path:
     return folder / "unpacked" / release / EXAMPLES
 
 
+def _revision(namespace: str) -> str:
+    """Return the number of what the Deployment runs, empty when there is none."""
+    command = [manifests.kubectl(), f"--namespace={namespace}", "get", DEPLOYMENT, f"--output={REVISION}"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603 (our own)
+
+
 def _try(namespace: str, release: str, examples: Path) -> str:
     """Return why the release does not serve, or nothing."""
-    if _kubectl("rollout", "status", DEPLOYMENT, "--timeout=300s", namespace=namespace):
+    if _kubectl("rollout", "status", DEPLOYMENT, namespace=namespace):  # as long as progressDeadlineSeconds allows
         return "its pods did not become ready, see above"
     with _forward(namespace) as address:
+        if not address:
+            return "no prediction could be asked for: `kubectl port-forward` failed, see above"
         command = [sys.executable, "-m", "serving.client", f"--url=http://{address}"]
         result = subprocess.run(  # noqa: S603 (our own)
             [*command, f"--examples={examples}", f"--release={release}"], capture_output=True, text=True, check=False
@@ -75,24 +92,24 @@ def _try(namespace: str, release: str, examples: Path) -> str:
     return result.stderr.strip().removeprefix("error: ") if result.returncode else ""
 
 
-def _undo(namespace: str, environment: str) -> str:
-    if _kubectl("rollout", "undo", DEPLOYMENT, namespace=namespace):
-        return "there is nothing to go back to"
-    if _kubectl("rollout", "status", DEPLOYMENT, "--timeout=300s", namespace=namespace):
+def _undo(namespace: str, environment: str, revision: str) -> str:
+    if not revision:
+        return "nothing has run there before to go back to"
+    if _kubectl("rollout", "undo", DEPLOYMENT, f"--to-revision={revision}", namespace=namespace):
+        return f"and it was not undone, see above: `kubectl rollout undo {DEPLOYMENT}`"
+    if _kubectl("rollout", "status", DEPLOYMENT, namespace=namespace):
         return "and what ran before does not come back either, see above"
     return f"the cluster is back on what ran before; Git is not yet: `make rollback ENV={environment}`"
 
 
 @contextmanager
 def _forward(namespace: str) -> Iterator[str]:
-    """Give an address here that leads to one of the pods. Raises PipelineError."""
+    """Give an address here that leads to one of the pods, empty when there is no way."""
     command = [manifests.kubectl(), f"--namespace={namespace}", "port-forward", DEPLOYMENT, ":http"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 (our own)
         try:
-            line = process.stdout.readline() if process.stdout else ""
-            if not (found := FORWARDING.search(line)):
-                raise PipelineError("no prediction was asked for: `kubectl port-forward` failed, see above")
-            yield found[1]
+            found = FORWARDING.search(process.stdout.readline() if process.stdout else "")
+            yield found[1] if found else ""
         finally:
             process.terminate()
 

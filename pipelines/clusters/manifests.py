@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -60,7 +60,9 @@ class Rendered:
         """Give every template of pods, KServe's among them."""
         for found in self.objects:
             where, spec = title(found), found.get("spec") or {}
-            if found["kind"] in {"Deployment", "StatefulSet", "DaemonSet", "Job"}:
+            if found["kind"] == "Pod":
+                yield Pod(where, found["metadata"], spec)
+            elif found["kind"] in {"Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job"}:
                 yield Pod(where, spec["template"].get("metadata", {}), spec["template"]["spec"])
             elif found["kind"] == "CronJob":
                 template = spec["jobTemplate"]["spec"]["template"]
@@ -68,10 +70,13 @@ class Rendered:
             elif found["kind"] == "InferenceService":
                 yield Pod(where, found["metadata"], spec["predictor"])
 
-    def settings(self) -> Object:
-        """Return what environments/<name>/serving.env has become."""
-        found = [each for each in self.kind("ConfigMap") if each["metadata"]["name"].startswith("serving-")]
-        return found[0]["data"] if found else {}
+    def settings(self, container: Object) -> Object:
+        """Return what a container's ConfigMaps set, which environments/<name>/serving.env has become."""
+        found: Object = {}
+        for source in container.get("envFrom", []):
+            chosen = self.named("ConfigMap", source.get("configMapRef", {}).get("name", ""))
+            found |= chosen.get("data", {}) if chosen else {}
+        return found
 
 
 def title(found: Object) -> str:
@@ -111,20 +116,15 @@ def read(name: str, text: str) -> Rendered:
     return Rendered(name, [found for found in yaml.safe_load_all(text) if found])
 
 
-class _copy:  # noqa: N801 (a context manager)
-    """The manifests elsewhere, where an environment without a release has one."""
-
-    def __enter__(self) -> Path:
-        self._folder = tempfile.TemporaryDirectory()
-        place = Path(self._folder.name)
-        for folder in (FOLDER, environments.FOLDER):
-            shutil.copytree(folder, place / folder)
-        for file in place.glob(f"{environments.FOLDER}/*/{environments.FILE}"):
+@contextmanager
+def _copy() -> Iterator[Path]:
+    """Give the manifests elsewhere, where an environment without a release has one."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in (FOLDER, environments.FOLDER):
+            shutil.copytree(name, Path(folder, name))
+        for file in Path(folder).glob(f"{environments.FOLDER}/*/{environments.FILE}"):
             file.write_text(environments.LINE.sub(lambda line: f"RELEASE={line[1] or NOBODY}", file.read_text()))
-        return place
-
-    def __exit__(self, *_: object) -> None:
-        self._folder.cleanup()
+        yield Path(folder)
 
 
 def kubectl() -> str:
@@ -135,9 +135,8 @@ def kubectl() -> str:
 
 
 def _kustomize(folder: Path) -> str:
-    result = subprocess.run(  # noqa: S603 (our own arguments)
-        [kubectl(), "kustomize", str(folder)], capture_output=True, text=True, check=False, env=os.environ
-    )
+    command = [kubectl(), "kustomize", str(folder)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (our own arguments)
     if result.returncode:
         said = result.stderr.strip().replace(f"{folder.parents[2]}/", "")
         raise PipelineError(f"{folder.relative_to(folder.parents[2])} does not render: {said}")

@@ -21,6 +21,8 @@ VOLUMES = {
     "projected",
     "secret",
 }
+SELINUX = {"", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"}
+PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 PINNED = re.compile(r"[^\s@]+(:v?\d[\w.+-]*|(:[\w.+-]+)?@sha256:[0-9a-f]{64})")
 
 
@@ -37,13 +39,29 @@ def _pod(pod: Pod) -> Iterator[str]:
     for field in ("hostNetwork", "hostPID", "hostIPC"):
         if pod.spec.get(field):
             yield f"{field} shares the node's own"
+    yield from _context(pod.spec.get("securityContext") or {})
     for volume in pod.spec.get("volumes", []):
         if kinds := set(volume) - VOLUMES - {"name"}:
             yield f"volume {volume['name']} is a {', '.join(kinds)}: allowed are {', '.join(sorted(VOLUMES))}"
-    if (pod.spec.get("securityContext") or {}).get("sysctls"):
-        yield "sysctls are the node's to set"
     if pod.spec.get("automountServiceAccountToken") is not False:
         yield "automountServiceAccountToken: false keeps it from asking the cluster's API"
+
+
+def _context(context: Object) -> Iterator[str]:
+    """Check what pods and containers have in common."""
+    if context.get("sysctls"):
+        yield "sysctls are the node's to set"
+    if context.get("runAsUser") == 0:
+        yield "runAsUser must not be 0"
+    if (context.get("appArmorProfile") or {}).get("type") == "Unconfined":
+        yield "appArmorProfile must not be Unconfined"
+    if (context.get("seccompProfile") or {}).get("type") == "Unconfined":
+        yield "seccompProfile must be RuntimeDefault or Localhost"
+    options = context.get("seLinuxOptions") or {}
+    if options.get("user") or options.get("role") or options.get("type", "") not in SELINUX:
+        yield f"seLinuxOptions may have a type alone, of {', '.join(sorted(SELINUX - {''}))}"
+    if (context.get("windowsOptions") or {}).get("hostProcess"):
+        yield "hostProcess may do anything to its node"
 
 
 def _restricted(container: Object, pod: Object) -> Iterator[str]:
@@ -59,15 +77,17 @@ def _restricted(container: Object, pod: Object) -> Iterator[str]:
         yield "capabilities must be dropped: [ALL]"
     if own.get("runAsNonRoot", shared.get("runAsNonRoot")) is not True:
         yield "runAsNonRoot must be true"
-    if own.get("runAsUser", shared.get("runAsUser")) == 0:
-        yield "runAsUser must not be 0"
+    yield from _context(own)
     seccomp = (own.get("seccompProfile") or shared.get("seccompProfile") or {}).get("type")
-    if seccomp not in {"RuntimeDefault", "Localhost"}:
+    if seccomp is None:
         yield "seccompProfile must be RuntimeDefault or Localhost"
     if own.get("procMount", "Default") != "Default":
         yield "procMount must be Default"
     if any(port.get("hostPort") for port in container.get("ports", [])):
         yield "hostPort takes a port of the node"
+    asking = [container.get(name, {}) for name in PROBES] + list((container.get("lifecycle") or {}).values())
+    if any(each.get(kind, {}).get("host") for each in asking for kind in ("httpGet", "tcpSocket")):
+        yield "probes and hooks must ask the pod itself: leave host out"
 
 
 def _ours(container: Object) -> Iterator[str]:

@@ -27,13 +27,28 @@ PARTS = "application/vnd.cyclonedx+json"
 SIGNATURE = "dev.cosignproject.cosign/signature"
 
 
-def sign(name: str, digest: str, environment: Mapping[str, str]) -> None:
-    """Sign an image, and each processor's of it, by the release key. Raises PipelineError without that."""
+def load_key(public: Path, environment: Mapping[str, str]) -> ec.EllipticCurvePrivateKey:
+    """Return the release key. Raises PipelineError when there is none, or another than the public half says."""
     with signing.private_key(environment) as file:
-        key = serialization.load_pem_private_key(file.read_bytes(), password=None)
+        try:
+            key = serialization.load_pem_private_key(file.read_bytes(), password=None)
+        except (TypeError, ValueError) as error:
+            raise PipelineError(f"{signing.KEY} is no PEM file of a private key without a password: {error}") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise PipelineError(f"{signing.KEY} is no key of an elliptic curve, as `openssl ecparam -genkey` makes")
-    listed = json.loads(_skopeo("inspect", "--raw", f"docker://{name}@{digest}")).get("manifests", [])
+    if key.public_key() != serialization.load_pem_public_key(public.read_bytes()):
+        raise PipelineError(f"{signing.KEY} is not the private half of {public}")
+    return key
+
+
+def exists(name: str) -> bool:
+    """Whether a registry has an image. Raises PipelineError without skopeo."""
+    return _skopeo("inspect", "--raw", f"docker://{name}").returncode == 0
+
+
+def sign(name: str, digest: str, key: ec.EllipticCurvePrivateKey) -> None:
+    """Sign an image, and each processor's of it. Raises PipelineError."""
+    listed = json.loads(_done("inspect", "--raw", f"docker://{name}@{digest}")).get("manifests", [])
     for each in (digest, *(one["digest"] for one in listed)):
         payload = {
             "critical": {
@@ -72,7 +87,7 @@ def _attach(name: str, digest: str, kind: str, layer: Mapping[str, object], cont
         index = {"schemaVersion": 2, "manifests": [described]}
         (layout / "index.json").write_text(json.dumps(index))
         (layout / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
-        _skopeo("copy", "--quiet", f"oci:{layout}", f"docker://{name}:{digest.replace(':', '-')}.{kind}")
+        _done("copy", "--quiet", f"oci:{layout}", f"docker://{name}:{digest.replace(':', '-')}.{kind}")
 
 
 def _blob(layout: Path, content: bytes) -> dict[str, object]:
@@ -81,11 +96,15 @@ def _blob(layout: Path, content: bytes) -> dict[str, object]:
     return {"digest": f"sha256:{number}", "size": len(content)}
 
 
-def _skopeo(*arguments: str) -> str:
+def _skopeo(*arguments: str) -> subprocess.CompletedProcess[str]:
     try:
-        result = subprocess.run(["skopeo", *arguments], capture_output=True, text=True, check=False)  # noqa: S603, S607
+        return subprocess.run(["skopeo", *arguments], capture_output=True, text=True, check=False)  # noqa: S603, S607
     except FileNotFoundError:
         raise PipelineError("skopeo is missing, which comes beside podman in every distribution") from None
+
+
+def _done(*arguments: str) -> str:
+    result = _skopeo(*arguments)
     if result.returncode:
         raise PipelineError(f"the registry does not take what belongs to the image: {result.stderr.strip()}")
     return result.stdout

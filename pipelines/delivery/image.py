@@ -20,7 +20,7 @@ from pathlib import Path
 from model.manifest import MODEL, Manifest
 from model.release import BUNDLE
 from pipelines.command import PipelineError, run
-from pipelines.delivery import attachments, bundle, sbom, settings, signing, store, tags
+from pipelines.delivery import attachments, bundle, sbom, settings, store, tags
 from pipelines.delivery.release import DIST
 from pipelines.delivery.settings import Settings
 from pipelines.review import repository
@@ -70,6 +70,7 @@ def build(tag: str, chosen: Settings, folder: Path) -> str:
     command = [
         "build",
         "--no-cache",
+        "--layers=false",
         "--format=docker",
         f"--build-arg=BASE={base}",
         f"--file={DOCKERFILE}",
@@ -98,13 +99,17 @@ def _unpack(tag: str, chosen: Settings, folder: Path) -> Manifest:
 
 def publish(name: str, release: Path, chosen: Settings) -> None:
     """Push an image, its list of parts and its signature, and say its digest. Raises PipelineError."""
-    if chosen.signing.public_key:
-        signing.check(chosen.signing, os.environ)
+    public = chosen.signing.public_key
+    key = attachments.load_key(Path(public), os.environ) if public else None
+    if attachments.exists(name):
+        raise PipelineError(
+            f"{name} is in the registry already, and no release changes: if it is not signed, delete it there first"
+        )
     place, digest = name.rpartition(":")[0], _push(name)
     attachments.list_parts(place, digest, (release / sbom.NAME).read_bytes())
-    if chosen.signing.public_key:
-        attachments.sign(place, digest, os.environ)
-    signed = "signed by the release key" if chosen.signing.public_key else "not signed: `cosign sign` does it keyless"
+    if key:
+        attachments.sign(place, digest, key)
+    signed = "signed by the release key" if key else "not signed: `cosign sign` does it keyless"
     print(f"{place}@{digest} is pushed, {signed}")
 
 

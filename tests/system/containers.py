@@ -31,6 +31,7 @@ HUGETLB = Path("/sys/fs/cgroup/hugetlb")
 class Podman:
     def __init__(self, folder: Path) -> None:
         (folder / "containers.conf").write_text(SETTINGS)
+        self._folder = folder
         self.environment = {"CONTAINERS_CONF": str(folder / "containers.conf")}
         # crun takes a machine for one of the old kind, whose every controller must be mounted.
         if Path("/sys/fs/cgroup/memory").exists() and not HUGETLB.exists():
@@ -41,6 +42,7 @@ class Podman:
         result = subprocess.run(
             ["podman", *arguments],
             env=os.environ | self.environment,
+            cwd=self._folder,  # where a file `oom` appears when the kernel ends a container
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

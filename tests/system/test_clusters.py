@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import socket
 from collections.abc import Iterator
@@ -39,7 +41,7 @@ def served(
     try:
         wait_for(lambda: socket.socket().connect_ex(("127.0.0.1", int(port))) == 0, "the server")
         real = shutil.which("kubectl", path=path) or ""
-        yield project, {**keys, "KUBECTL": real, "PORT": port, "PATH": f"{folder}:{path}"}
+        yield project, {**keys, "KUBECTL": real, "SERVING_KEY": "any", "PORT": port, "PATH": f"{folder}:{path}"}
     finally:
         server.terminate()
         server.communicate(timeout=60)
@@ -66,50 +68,74 @@ def deploy(pushed: Pushed, expect: int = 0) -> str:
     return project.run("python", "-m", "pipelines.clusters", "deploy", "staging", expect=expect, **variables)
 
 
+def runs(pushed: Pushed) -> str:
+    """Return the image that the cluster runs."""
+    last = max(pushed[2].glob("*.json"), key=lambda file: int(file.stem))
+    (deployment,) = [each for each in json.loads(last.read_text())["items"] if each["kind"] == "Deployment"]
+    return str(deployment["spec"]["template"]["spec"]["containers"][0]["image"])
+
+
 def test_it_serves(pushed: Pushed) -> None:
-    """Applied are the Deployment and its settings alone; it is asked, and the second time there is nothing to do."""
-    assert "staging: v1.1.0 serves" in deploy(pushed)
-    applied = (pushed[2] / "current.yaml").read_text()
-    assert {line for line in applied.splitlines() if line.startswith("kind:")} == {
-        "kind: ConfigMap",
-        "kind: Deployment",
-    }
-    assert "model-server:v1.1.0" in applied
-    assert "the cluster has all of it already" in deploy(pushed)
+    """Applied are the Deployment and its settings alone; it is asked; the second time there is nothing to change."""
+    assert "staging: v1.1.0 serves\n" in deploy(pushed)
+    applied = json.loads((pushed[2] / "1.json").read_text())["items"]
+    assert {each["kind"] for each in applied} == {"ConfigMap", "Deployment"}
+    assert runs(pushed).endswith("model-server:v1.1.0")
+    assert "staging: v1.1.0 serves, as it did before" in deploy(pushed)
+    assert not (pushed[2] / "2.json").exists()
 
 
-def test_pods_that_are_never_ready(pushed: Pushed) -> None:
-    """They are undone, and the command says what is left to do."""
-    deploy(pushed)
-    want(pushed[0], "v1.2.0")
-    (pushed[2] / "broken").touch()
-    output = deploy(pushed, expect=1)
-    assert "v1.2.0 is refused: its pods did not become ready" in output
-    assert "the cluster is back on what ran before; Git is not yet: `make rollback ENV=staging`" in output
-    assert "model-server:v1.1.0" in (pushed[2] / "current.yaml").read_text()
-
-
-def test_another_release_answers(pushed: Pushed) -> None:
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        ("broken", "v1.2.0 is refused: its pods did not become ready"),
+        ("cut", "v1.2.0 is refused: no prediction could be asked for"),
+        ("", "v1.2.0 is refused: .*release v1.1.0 answered, expected v1.2.0"),
+    ],
+    ids=["never ready", "cannot be asked", "another release answers"],
+)
+def test_what_fails_is_undone(pushed: Pushed, failure: str, said: str) -> None:
     """Readiness is not enough: predictions with known answers are asked for, and the release must be the one."""
     deploy(pushed)
     want(pushed[0], "v1.2.0")
+    if failure:
+        (pushed[2] / failure).touch()
     output = deploy(pushed, expect=1)
-    assert "v1.2.0 is refused: " in output
-    assert "release v1.1.0 answered, expected v1.2.0" in output
-    assert "model-server:v1.1.0" in (pushed[2] / "current.yaml").read_text()
+    assert re.search(said, output), output
+    assert "the cluster is back on what ran before; Git is not yet: `make rollback ENV=staging`" in output
+    assert runs(pushed).endswith("model-server:v1.1.0")
+
+
+def test_what_cannot_be_asked_again(pushed: Pushed) -> None:
+    """Where nothing differs nothing is undone, but a cluster that does not answer is no success."""
+    deploy(pushed)
+    (pushed[2] / "cut").touch()
+    assert "no prediction could be asked for" in deploy(pushed, expect=1)
+    assert not (pushed[2] / "2.json").exists()
 
 
 def test_the_first_that_fails(pushed: Pushed) -> None:
     """There is nothing to go back to, and that is said."""
     (pushed[2] / "broken").touch()
-    assert "there is nothing to go back to" in deploy(pushed, expect=1)
+    assert "nothing has run there before to go back to" in deploy(pushed, expect=1)
 
 
 def test_what_does_not_hold_is_not_applied(pushed: Pushed) -> None:
-    """The checks of make check-k8s come first, then the release's signature."""
-    pushed[0].edit("k8s/base/deployment.yaml", "allowPrivilegeEscalation: false", "allowPrivilegeEscalation: true")
+    """The checks of make check-k8s come first, then a key to ask with, then the release's signature."""
+    project, variables, cluster = pushed
+    project.edit("k8s/base/deployment.yaml", "allowPrivilegeEscalation: false", "allowPrivilegeEscalation: true")
     assert "allowPrivilegeEscalation must be false" in deploy(pushed, expect=1)
-    git(pushed[0].path, "checkout", "--quiet", "k8s")
-    want(pushed[0], "v3.0.0")
+    git(project.path, "checkout", "--quiet", "k8s")
+    assert "SERVING_KEY is not set" in deploy((project, {**variables, "SERVING_KEY": ""}, cluster), expect=1)
+    want(project, "v3.0.0")
     assert "v3.0.0 is not published" in deploy(pushed, expect=1)
-    assert not (pushed[2] / "current.yaml").exists()
+    assert not list(cluster.glob("*.json"))
+
+
+def test_what_an_operator_rolls_out(pushed: Pushed) -> None:
+    """Flagger and KServe do it themselves: the command says so instead of doing half of it."""
+    project, _, _ = pushed
+    overlay = "k8s/overlays/staging/kustomization.yaml"
+    project.edit(overlay, "../../components/ingress", "../../components/canary")
+    assert "is rolled out by an operator of the cluster" in deploy(pushed, expect=1)
+    git(project.path, "checkout", "--quiet", "k8s")
