@@ -148,4 +148,11 @@ def image(
     made = Image(project, base, f"{name}:v1.0.0")
     made.build(podman, s3)
     yield made
-    podman.run("manifest", "rm", made.name, check=False)
+    remove(podman, made.name)
+
+
+def remove(podman: Podman, name: str) -> None:
+    """Remove an image that was built here, which a list of one for each processor names."""
+    number = podman.run("image", "inspect", "--format={{.Id}}", name, check=False).split()
+    podman.run("manifest", "rm", name, check=False)
+    podman.run("rmi", "--force", *number[-1:], check=False)

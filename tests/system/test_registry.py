@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import need, wait_for
-from tests.system.conftest import Image, copy_of
+from tests.system.conftest import Image, copy_of, remove
 from tests.system.containers import Podman
 from tests.system.gateway import Gateway
 
@@ -79,7 +79,7 @@ def pushed(image: Image, registry: Registry, podman: Podman, keys: dict[str, str
     project.edit("delivery.yaml", f"  name: {image.name.rpartition(':')[0]}", f"  name: {registry.name}")
     environment = {**podman.environment, **keys, "HOME": str(registry.home)}
     yield project.run("make", "image", "TAG=v1.0.0", "PUSH=yes", **environment)
-    podman.run("manifest", "rm", f"{registry.name}:v1.0.0", check=False)
+    remove(podman, f"{registry.name}:v1.0.0")
 
 
 def test_signed(pushed: str, registry: Registry, signing_key: Path, tmp_path: Path) -> None:
