@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import encode, git, need, picture, wait_for
-from tests.system.conftest import Image, copy_of
+from tests.system.conftest import Image, copy_of, remove
 from tests.system.containers import HARDENED, Podman
 from tests.system.gateway import Gateway
 from tests.system.load import load
@@ -69,6 +69,7 @@ def test_built_again_it_has_the_same_layers(image: Image, podman: Podman, s3: Ga
         return list(json.loads(podman.run("image", "inspect", image.name))[0]["RootFS"]["Layers"])
 
     first = layers()
+    remove(podman, image.name)
     image.build(podman, s3)
     assert layers() == first
 
