@@ -20,7 +20,7 @@ from tests.system.containers import HARDENED, PROGRAMS, Podman
 from tests.system.load import load
 
 LOST = 16 + 150
-"""Requests under way at most, and those of the second that a Service takes to notice: no balancer asks elsewhere here."""
+"""Requests under way at most, and those of the second that a Service takes to notice: nobody asks elsewhere here."""
 SERVICE = """\
 global
   stats socket /tmp/admin level admin
