@@ -9,7 +9,6 @@ A cluster that follows Git by itself (Argo CD, Flux) needs the first alone: docs
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 
 from pipelines.clusters import deploy, manifests, pod_security, references, schemas
@@ -23,15 +22,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("check", help="overlays, and each component on its own")
-    render = commands.add_parser("render", help="print an overlay's YAML")
     deploying = commands.add_parser("deploy", help="push what an environment is to run")
-    for each in (render, deploying):
-        each.add_argument("environment", help="a folder of environments/ and k8s/overlays/")
+    deploying.add_argument("environment", help="a folder of environments/ and k8s/overlays/")
     given = parser.parse_args()
     if given.command == "check":
         check(settings.load())
-    elif given.command == "render":
-        sys.stdout.write(manifests.overlay(given.environment))
     else:
         push(given.environment, settings.load())
 
@@ -53,6 +48,7 @@ def check(chosen: Settings) -> None:
 
 
 def push(environment: str, chosen: Settings) -> None:
+    """Check an overlay and bring it to its cluster. Raises PipelineError."""
     rendered = manifests.read(f"overlays/{environment}", manifests.overlay(environment))
     if found := list(_problems(rendered, chosen)):
         raise PipelineError("\n  ".join((f"{environment} is not deployed:", *found)))

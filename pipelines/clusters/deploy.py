@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from model.examples import NAME as EXAMPLES
 from model.release import BUNDLE
 from pipelines.clusters import manifests
 from pipelines.clusters.manifests import Rendered
@@ -26,7 +27,6 @@ DEPLOYMENT = "deployment/model-server"
 REVISION = r"jsonpath={.metadata.annotations.deployment\.kubernetes\.io/revision}"
 OURS = ("--server-side", "--field-manager=slipway", "--force-conflicts", "--filename=-")  # Git decides what is in Git
 FORWARDING = re.compile(r"Forwarding from (127\.0\.0\.1:\d+) ")
-EXAMPLES = "examples.json"
 KEY = "SERVING_KEY"
 
 

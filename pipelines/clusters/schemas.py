@@ -8,7 +8,7 @@ from functools import cache
 
 import kubernetes_validate
 
-from pipelines.clusters.manifests import Object, Rendered, title
+from pipelines.clusters.manifests import Rendered, title
 
 VERSIONS = ("1.33", "1.34", "1.35", "1.36", "1.37")
 """Kubernetes releases that manifests are for: those with support upstream or by the large clouds."""
@@ -31,11 +31,7 @@ def check(rendered: Rendered) -> Iterator[str]:
             if found["apiVersion"] != CUSTOM[found["kind"]]:
                 yield f"{title(found)}: apiVersion is {found['apiVersion']}, not {CUSTOM[found['kind']]}"
         elif "." not in group or (group.endswith(".k8s.io") and group != "gateway.networking.k8s.io"):
-            yield from _builtin(found)
-
-
-def _builtin(found: Object) -> list[str]:
-    return _validated(json.dumps(found))
+            yield from _validated(json.dumps(found))
 
 
 @cache  # overlays and components have most of their objects in common

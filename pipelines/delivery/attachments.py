@@ -1,7 +1,7 @@
 """What lies beside an image in its registry, as cosign has it: signatures and lists of parts, by tags of its digest.
 
 https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md; skopeo carries them, so any registry takes them.
-Kyverno, the Sigstore policy controller, cosign and podman's policy.json read them.
+There cosign, Kyverno and the Sigstore policy controller look for them.
 """
 
 from __future__ import annotations

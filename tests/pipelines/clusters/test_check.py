@@ -14,6 +14,8 @@ from pipelines.clusters import __main__ as clusters
 from pipelines.clusters import manifests
 from pipelines.command import PipelineError
 from pipelines.delivery import settings
+from serving.metrics import METRICS
+from serving.protocols import routes
 from tests.conftest import ROOT
 
 SETTINGS = Path("environments", "production", "serving.env")
@@ -71,6 +73,25 @@ def test_another_name_of_the_image(tree: Path) -> None:
     file.write_text(file.read_text().replace("  name: null", "  name: registry.example.com/other"))
     with pytest.raises(PipelineError, match="is not registry.example.com/other, the name in delivery.yaml"):
         clusters.check(settings.load())
+
+
+@pytest.mark.usefixtures("tree")
+def test_kserve_runs_what_the_deployment_runs() -> None:
+    """An InferenceService has a copy of the container, of which only the name is another."""
+    both = [manifests.read("", manifests.component(name)).pods() for name in ("release", "kserve")]
+    ours, theirs = [next(pods).containers[0] for pods in both]
+    assert theirs == {**ours, "name": "kserve-container"}
+
+
+@pytest.mark.usefixtures("tree")
+def test_a_canary_is_judged_by_what_the_server_counts() -> None:
+    """Metrics and endpoints in Flagger's queries are the server's own."""
+    templates = manifests.read("", manifests.component("canary")).kind("MetricTemplate")
+    queries = "".join(template["spec"]["query"] for template in templates)
+    declared = {metric.name for metric in METRICS.values()}
+    assert {name.removesuffix("_bucket") for name in re.findall(r"slipway_\w+", queries)} <= declared
+    left_out = {name for names in re.findall(r'endpoint!~"([^"]+)"', queries) for name in names.split("|")}
+    assert left_out == {route.name for route in routes() if not route.scope} - {"site.page", "site.openapi"}
 
 
 def flat(value: object, path: str) -> Iterator[tuple[str, object]]:
