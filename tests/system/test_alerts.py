@@ -177,7 +177,7 @@ def errors(world: World) -> None:
 
 
 def slow(world: World) -> None:
-    world.faults.plant(delay=0.5)
+    world.faults.plant(delay=0.3)
 
 
 def healthy(world: World) -> None:
