@@ -18,6 +18,7 @@ import numpy as np
 
 from model.inputs import Pixels
 from model.predictor import Probabilities
+from serving.access import Model
 from serving.config import Settings
 from serving.errors import Refused, overloaded
 from serving.release import Release
@@ -43,6 +44,7 @@ class Batcher:
         self._waiting: deque[_Waiting] = deque()
         self._scheduled = False
         self._loop = asyncio.get_running_loop()
+        telemetry.models[release.name] = Model(release.model_sha256, release.labels)
         _warm_up(release, pool, self._free)
 
     def submit(self, images: Pixels) -> asyncio.Future[Probabilities]:

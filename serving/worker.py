@@ -40,7 +40,9 @@ class Worker:
         """Load the target. Raises ServingError."""
         self._settings = settings
         self._channel = channel
-        self._telemetry = Telemetry(access_log=settings.access_log, counting=settings.metrics)
+        self._telemetry = Telemetry(
+            access_log=settings.access_log, counting=settings.metrics, service=settings.model_name
+        )
         self._pool = ThreadPoolExecutor(settings.threads, "inference") if settings.threads else None
         first = self._deploy(target, deployment.load(target, settings))
         self.app = App(settings, first, self._telemetry, self._swap)
