@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from serving.correlation import Trail
+
 DATASET = "slipway.access"
 PROBES = {"v2.live", "v2.ready", "v2.model-ready", "sagemaker.ping"}
 """What balancers ask several times a second; that all is well need not be said each time."""
@@ -65,6 +67,7 @@ class Record(msgspec.Struct, omit_defaults=True, kw_only=True, rename=NAMES.get)
     request_id: str = ""
     trace: str = ""
     span: str = ""
+    trail: Trail | None = None
 
 
 class Model(NamedTuple):

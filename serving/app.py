@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from serving import correlation, protocols
 from serving.access import Record
 from serving.config import Settings
+from serving.correlation import TRAIL, Parent, Trail
 from serving.decoding import Decoders
 from serving.deployment import Deployment
 from serving.errors import Refused
@@ -73,6 +74,8 @@ class App:
         self.in_flight += 1
         headers = request.headers
         endpoint, client, exact = "unknown", "", True
+        parent = correlation.parent(headers.get(b"traceparent"))
+        trail = self.follow(parent)
         try:
             if isinstance(admitted, Refused):
                 raise admitted  # noqa: TRY301 (answered as any other)
@@ -91,7 +94,6 @@ class App:
             answer = Answer(error_body(FAILED), status=FAILED.status)
         finally:
             self.in_flight -= 1
-        parent = correlation.parent(headers.get(b"traceparent"))
         # Whoever mistakes the address may have put anything into it.
         known = endpoint != "unknown" and (exact or answer.release)
         self.telemetry.remember(
@@ -109,9 +111,18 @@ class App:
                 request_id=request.id.decode(),
                 trace=parent.trace if parent else "",
                 span=parent.span if parent else "",
+                trail=trail,
             )
         )
         return answer
+
+    def follow(self, parent: Parent | None) -> Trail | None:
+        """Keep account of what happens in the running task, if anybody wants to know."""
+        if not self.settings.traces:
+            return None
+        trail = Trail(parent)
+        TRAIL.set(trail)
+        return trail
 
     def failed(self, error: Exception, request_id: bytes) -> None:
         """Log what a client is not told: what failed and where. Its message may quote the request, so not that."""

@@ -8,7 +8,10 @@ from __future__ import annotations
 import itertools
 import re
 import secrets
+from contextvars import ContextVar
 from typing import NamedTuple
+
+import msgspec
 
 from serving.credentials import PREFIX
 
@@ -31,6 +34,19 @@ class Parent(NamedTuple):
     trace: str
     span: str
     sampled: bool
+
+
+class Trail(msgspec.Struct):
+    """What a span is made of later: whom it belongs to, and since when its request queued, was inferred, was done."""
+
+    parent: Parent | None
+    queued: float = 0
+    began: float = 0
+    ended: float = 0
+
+
+TRAIL: ContextVar[Trail | None] = ContextVar("TRAIL", default=None)
+"""That of the request which the running task answers; none unless spans are wanted."""
 
 
 def request_id(given: bytes | None) -> bytes:

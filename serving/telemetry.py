@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from serving.logs import write
 from serving.release import Release
 from serving.tally import Tally
 
+if TYPE_CHECKING:
+    from serving.traces import Traces
+
 SAMPLED = 64
 """Most images of a release whose pixels are looked at between two flushes: enough for drift, constant in cost."""
 LINES = 256
@@ -25,11 +29,12 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 class Telemetry:
     """Of one worker. `flush` is called twice a second; everything before it is an append."""
 
-    def __init__(self, *, access_log: bool, counting: bool, service: str = "") -> None:
+    def __init__(self, *, access_log: bool, counting: bool, service: str = "", traces: Traces | None = None) -> None:
         self.tally = Tally()
         self.models: dict[str, Model] = {}
         """What lines say of releases, by name."""
         self._service = service
+        self._traces = traces
         self._records: list[Record] = []
         self._access_log = access_log
         self._counting = counting
@@ -63,8 +68,13 @@ class Telemetry:
         records, self._records = self._records, []
         if self._counting:
             self._count_requests(records)
-        if records and self._access_log:
-            write(access.encode_lines(access.complete(records, self.models, self._service)))
+        if not records or not (self._access_log or self._traces):
+            return
+        records = access.complete(records, self.models, self._service)
+        if self._traces:
+            self._traces.add(records)
+        if self._access_log:
+            write(access.encode_lines(records))
 
     def _count_requests(self, records: list[Record]) -> None:
         durations = defaultdict(list)

@@ -96,6 +96,8 @@ def _handler(app: App, name: str, method: _Method) -> Any:  # noqa: ANN401 (grpc
         code, said, release, client, size, answers = grpc.StatusCode.OK, "", "", "", 0, None
         metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
         request_id = correlation.request_id(metadata.get("x-request-id", "").encode())
+        parent = correlation.parent(metadata.get("traceparent", "").encode())
+        trail = app.follow(parent)
         context.set_trailing_metadata((("x-request-id", request_id.decode()),))
         try:
             authorization = metadata.get("authorization")
@@ -118,7 +120,6 @@ def _handler(app: App, name: str, method: _Method) -> Any:  # noqa: ANN401 (grpc
             code, said = grpc.StatusCode.INTERNAL, FAILED.message
         finally:
             app.in_flight -= 1
-        parent = correlation.parent(metadata.get("traceparent", "").encode())
         app.telemetry.remember(
             Record(
                 time=started,
@@ -134,6 +135,7 @@ def _handler(app: App, name: str, method: _Method) -> Any:  # noqa: ANN401 (grpc
                 request_id=request_id.decode(),
                 trace=parent.trace if parent else "",
                 span=parent.span if parent else "",
+                trail=trail,
             )
         )
         if code is not grpc.StatusCode.OK:
