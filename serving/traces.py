@@ -76,24 +76,26 @@ class Traces:
         ending.join(seconds)
 
     def _start(self, record: Record, parent: Parent | None, began: int) -> Span:
+        route = "" if record.grpc else self._route(record.method, record.path)
+        name = record.path[1:] if record.grpc else f"{record.method} {route}".strip()
+        context = _context(parent) if parent else Context()
+        span = self._tracer.start_span(name, context, SpanKind.SERVER, start_time=began)
+        if not span.is_recording():  # most are not, where a sample is taken
+            return span
         attributes: dict[str, str | int]
         if record.grpc:
-            name = record.path[1:]
             attributes = {"rpc.system.name": "grpc", "rpc.method": name, "rpc.response.status_code": record.grpc}
         else:
             attributes = {"http.request.method": record.method, "http.response.status_code": record.code}
             attributes |= {"url.path": record.path, "url.scheme": self._scheme}
-            route = self._route(record.method, record.path)
-            name = f"{record.method} {route}".strip()
             attributes |= {"http.route": route} if route else {}
         attributes["http.request.body.size"] = record.size
         if record.release:
             attributes |= {"slipway.release": record.release, "slipway.model.sha256": record.model}
-        context = _context(parent) if parent else Context()
-        span = self._tracer.start_span(name, context, SpanKind.SERVER, attributes, start_time=began)
         if record.level == "error":
-            span.set_attribute("error.type", record.grpc or str(record.code))
+            attributes["error.type"] = record.grpc or str(record.code)
             span.set_status(StatusCode.ERROR)
+        span.set_attributes(attributes)
         return span
 
     def _add_stages(self, span: Span, trail: Trail, since: float) -> None:
