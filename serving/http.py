@@ -269,11 +269,11 @@ class Connection(asyncio.Protocol):
 
     def _write(self, answer: Answer, exchange: _Exchange, *, keep: bool) -> None:
         lines = [STATUS[answer.status], self._shared.head, b"content-type: ", answer.media_type, b"\r\n"]
-        lines += (b"x-request-id: ", exchange.request.id, b"\r\n")
         if answer.release:
             lines += (b"x-release: ", answer.release.encode(), b"\r\n")
         for name, value in answer.headers:
             lines += (name, b": ", value, b"\r\n")
+        lines += (b"x-request-id: ", exchange.request.id, b"\r\n")
         if not keep:
             lines.append(b"connection: close\r\n")
         elif exchange.version == "1.0":
