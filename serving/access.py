@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -88,13 +89,20 @@ def complete(records: list[Record], models: Mapping[str, Model], service: str) -
     since = time.time() - time.perf_counter()
     records = [record for record in records if record.code != "200" or record.endpoint not in PROBES]
     for record in records:
-        code, answers = record.code, record.label
+        answers = record.label
         record.time = datetime.fromtimestamp(since + record.time, UTC)
-        record.level = "error" if code[0] == "5" or code in FAILED else "info"
+        record.level, record.code, record.grpc = _outcome(record.code)
         record.dataset = DATASET
         record.service = service
         record.duration = int(record.duration * 1e9)
-        record.code, record.grpc = (int(code), "") if code.isdecimal() else ("", code)
         record.model, labels = models.get(record.release, NOTHING)
         record.label = labels[answers.argmax()] if labels and answers is not None and len(answers) == 1 else ""
     return records
+
+
+@cache
+def _outcome(code: str) -> tuple[str, int | str, str]:
+    """Return the level of a line, and the code as HTTP's or gRPC's."""
+    if code.isdecimal():
+        return "error" if code[0] == "5" else "info", int(code), ""
+    return "error" if code in FAILED else "info", "", code
