@@ -1,4 +1,4 @@
-"""monitoring/: rules ask for what the code counts, every alert was seen to fire and to be silent, and runbooks tell no tales."""
+"""monitoring/: rules ask for what the code counts, each alert was seen to fire and to be silent, runbooks are true."""
 
 from __future__ import annotations
 
@@ -62,7 +62,9 @@ def asked(expression: str) -> set[str]:
 
 
 def fenced(text: str, kind: str) -> list[str]:
-    return list(chain.from_iterable(block.splitlines() for block in re.findall(rf"```{kind}\n(.*?)```", text, re.DOTALL)))
+    return list(
+        chain.from_iterable(block.splitlines() for block in re.findall(rf"```{kind}\n(.*?)```", text, re.DOTALL))
+    )
 
 
 def commands(text: str) -> list[str]:
@@ -122,7 +124,9 @@ def test_every_runbook_has_an_alert() -> None:
 
 def test_every_alert_was_seen_to_fire_and_to_be_silent() -> None:
     """Each severity of each alert has a test of rules that expects it, and one that expects that nothing fires."""
-    cases = [case for file in TESTS for test in yaml.safe_load(file.read_text())["tests"] for case in test["alert_rule_test"]]
+    cases = [
+        case for file in TESTS for test in yaml.safe_load(file.read_text())["tests"] for case in test["alert_rule_test"]
+    ]
     fired = {(case["alertname"], each["exp_labels"]["severity"]) for case in cases for each in case["exp_alerts"]}
     assert fired == {(rule["alert"], rule["labels"]["severity"]) for rule in ALERTS}
     assert {case["alertname"] for case in cases if not case["exp_alerts"]} == {rule["alert"] for rule in ALERTS}
@@ -246,7 +250,7 @@ def keys(value: Any) -> set[str]:
 
 @pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: f"{rule['alert']}-{rule['labels']['severity']}")
 def test_somebody_is_told(rule: dict[str, Any]) -> None:
-    """A page wakes somebody, a ticket waits, and what asks for training does both: a machine and a person hear of it."""
+    """A page wakes somebody, a ticket waits, and what asks for training does both: a machine and a person hear."""
     need("amtool")
     labels = [f"{name}={value}" for name, value in ({"alertname": rule["alert"]} | rule["labels"]).items()]
     told = subprocess.check_output(
