@@ -10,6 +10,7 @@ SOURCE :=
 BASE := origin/main
 NAME :=
 TAG :=
+PROMETHEUS :=
 ENV :=
 INTO :=
 SNAPSHOT :=
@@ -21,7 +22,7 @@ UNTRACKED = $(shell git ls-files --others --ignored --exclude-standard --directo
 OSV_URL ?= https://api.osv.dev
 flag = $(if $(filter yes,$($1)),$2,$(if $(filter-out no,$($1)),$(error $1=$($1): say yes or no)))
 
-export BASE NAME TAG ENV INTO SNAPSHOT
+export BASE NAME TAG ENV INTO SNAPSHOT PROMETHEUS
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV # imports are twice as slow without bytecode
 
@@ -31,6 +32,7 @@ unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV # imports are twice as slow without
 .PHONY: test lint check-lock audit bench bench-serving
 .PHONY: release verify-release promote deploy status rollback history
 .PHONY: image check-k8s deploy-k8s
+.PHONY: rules drift
 .PHONY: backup restore restore-drill
 .PHONY: forge clean help
 
@@ -110,6 +112,14 @@ check-k8s: $(ENVIRONMENT) ## Render every overlay and component, and check them 
 
 deploy-k8s: $(ENVIRONMENT) ## Let the cluster of ENV=staging follow Git: show the difference, apply, ask it, or undo
 	@python -m pipelines.clusters deploy "$$ENV"
+
+##@ Watching
+
+rules: $(ENVIRONMENT) ## Write monitoring/rules/ from monitoring/objectives.yaml and monitoring/templates/
+	@python -m pipelines.operations.rules
+
+drift: $(ENVIRONMENT) ## Hold what PROMETHEUS=http://127.0.0.1:9090 has seen against what releases were evaluated on
+	@python -m pipelines.operations.drift --prometheus "$$PROMETHEUS"
 
 ##@ Recovery
 

@@ -37,7 +37,7 @@ class Requests(Section, frozen=True):
 
 class Jobs(Section, frozen=True):
     serving: str
-    hosts: str
+    balancers: str
 
 
 class Availability(Section, frozen=True):
