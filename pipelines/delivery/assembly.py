@@ -53,7 +53,7 @@ def build(tag: str, commit: str, settings: Settings, path: Path) -> manifest.Man
         files[f"server/source/{name}"] = Path(name)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder, "wheels")
-        wheels.download(settings.hosts, place)
+        wheels.download(wheels.requirements("host"), settings.hosts, place)
         files |= {f"server/wheels/{wheel.name}": wheel for wheel in place.iterdir()}
         archive.pack({f"{tag}/{name}": content for name, content in files.items()}, path)
     return described

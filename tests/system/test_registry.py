@@ -80,6 +80,7 @@ def pushed(image: Image, registry: Registry, podman: Podman, keys: dict[str, str
     environment = {**podman.environment, **keys, "HOME": str(registry.home)}
     yield project.run("make", "image", "TAG=v1.0.0", "PUSH=yes", **environment)
     remove(podman, f"{registry.name}:v1.0.0")
+    remove(podman, f"{registry.name}-operations:v1.0.0")
 
 
 def test_signed(pushed: str, registry: Registry, signing_key: Path, tmp_path: Path) -> None:
