@@ -11,8 +11,7 @@ from pipelines.delivery.settings import Settings
 
 LABEL = {"app.kubernetes.io/name": "operations"}
 """Of pods whose containers run the image of jobs."""
-NUMBERS = r"(\*|\d+(-\d+)?)(/\d+)?(,(\*|\d+(-\d+)?)(/\d+)?)*"
-SCHEDULE = re.compile(rf"@(hourly|daily|weekly|monthly|yearly)|{NUMBERS}( {NUMBERS}){{4}}")
+SCHEDULE = re.compile(r"@[a-z]+( \w+)?|[\w*?/,-]+( [\w*?/,-]+){4}")
 REQUIRED = {
     "startingDeadlineSeconds": "after so long a run that could not begin is left out",
     "successfulJobsHistoryLimit": "older Jobs that succeeded are deleted",

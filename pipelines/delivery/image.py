@@ -13,24 +13,22 @@ import argparse
 import os
 import re
 import shutil
-import subprocess
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from model.manifest import MODEL, Manifest
 from model.release import BUNDLE
 from pipelines.command import PipelineError, run
-from pipelines.delivery import attachments, bundle, jobs, sbom, settings, store, tags
+from pipelines.delivery import attachments, bundle, jobs, podman, sbom, settings, store, tags
 from pipelines.delivery.release import DIST
 from pipelines.delivery.settings import Settings
 from pipelines.review import repository
 
 DOCKERFILE = Path("serving", "Dockerfile")
 OPERATIONS = "-operations"
-PLATFORMS = {"x86_64": "linux/amd64", "aarch64": "linux/arm64"}
 PINNED = re.compile(r".+@sha256:[0-9a-f]{64}")
 
 
@@ -83,31 +81,12 @@ def build(tag: str, chosen: Settings) -> list[Image]:
         jobs.lay_out(commit, chosen.hosts, scheduled)
         parts = sbom.of_jobs(manifest, committed, scheduled, jobs.UNUSED)
         operations = Image(f"{name}{OPERATIONS}:{tag}", parts)
-        _build(operations.name, jobs.DOCKERFILE, scheduled, labels, chosen)
+        build_image = partial(podman.build, base=base, machines=chosen.hosts.machine)
+        build_image(operations.name, dockerfile=jobs.DOCKERFILE, context=scheduled, labels=labels)
         labels["slipway.model.sha256"] = manifest.files[MODEL]
         served = Image(f"{name}:{tag}", (server / "release" / sbom.NAME).read_bytes())
-        _build(served.name, DOCKERFILE, server, labels, chosen)
+        build_image(served.name, dockerfile=DOCKERFILE, context=server, labels=labels)
     return [operations, served]
-
-
-def _build(name: str, dockerfile: Path, context: Path, labels: Mapping[str, str], chosen: Settings) -> None:
-    _podman("manifest", "rm", name, quiet=True)
-    # Without a cache: what a layer was made from by a mount is not part of its name there.
-    command = [
-        "build",
-        "--no-cache",
-        "--layers=false",
-        "--format=docker",
-        f"--build-arg=BASE={chosen.image.base}",
-        f"--file={dockerfile}",
-        f"--manifest={name}",
-    ]
-    command += [f"--platform={','.join(PLATFORMS[machine] for machine in chosen.hosts.machine)}"]
-    # Of the commit, so that the same release makes the same layers.
-    created = datetime.fromisoformat(labels["org.opencontainers.image.created"])
-    command += [f"--timestamp={created.timestamp():.0f}"]
-    if _podman(*command, *(f"--label={key}={value}" for key, value in labels.items()), str(context)):
-        raise PipelineError(f"{name} is not built, see above")
 
 
 def _unpack(tag: str, chosen: Settings, folder: Path) -> Manifest:
@@ -135,24 +114,11 @@ def publish(images: list[Image], chosen: Settings) -> None:
             )
     signed = "signed by the release key" if key else "not signed: `cosign sign` does it keyless"
     for image in images:
-        place, digest = image.name.rpartition(":")[0], _push(image.name)
+        place, digest = image.name.rpartition(":")[0], podman.push(image.name)
         attachments.list_parts(place, digest, image.parts)
         if key:
             attachments.sign(place, digest, key)
         print(f"{place}@{digest} is pushed, {signed}")
-
-
-def _push(name: str) -> str:
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "digest")
-        if _podman("manifest", "push", "--all", f"--digestfile={file}", name, f"docker://{name}"):
-            raise PipelineError(f"{name} is not pushed, see above: `podman login` lets you in")
-        return file.read_text()
-
-
-def _podman(*arguments: str, quiet: bool = False) -> int:
-    output = subprocess.DEVNULL if quiet else None
-    return subprocess.run(["podman", *arguments], check=False, stdout=output, stderr=output).returncode  # noqa: S603, S607
 
 
 if __name__ == "__main__":
