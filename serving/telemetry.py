@@ -12,9 +12,10 @@ from collections import defaultdict
 import msgspec
 import numpy as np
 
+from model import statistics
 from model.inputs import Pixels
 from model.predictor import Probabilities
-from serving import metrics
+from serving import metrics, observation
 from serving.logs import timestamp, write
 from serving.release import Release
 from serving.tally import Tally
@@ -79,7 +80,7 @@ class Telemetry:
             return
         self._answers[release].append(answers)
         self._waits[release] += waits
-        if self._sampled[release] < SAMPLED:
+        if self._sampled[release] < SAMPLED and release.reference:
             self._sampled[release] += len(images)
             self._images[release].append(images)
 
@@ -124,10 +125,10 @@ class Telemetry:
             for position, count in enumerate(np.bincount(answers.argmax(axis=1)).tolist()):
                 if count:
                     self.tally.add(metrics.PREDICTIONS, release.name, release.labels[position], amount=count)
+            observation.count(self.tally, release, statistics.of_answers(answers))
         for release, found in self._images.items():
-            pixels = np.concatenate([images[:SAMPLED] for images in found])[:SAMPLED].reshape(-1, found[0][0].size)
-            self.tally.observe(metrics.INPUT_MEAN, release.name, values=pixels.mean(axis=1))
-            self.tally.observe(metrics.INPUT_DEVIATION, release.name, values=pixels.std(axis=1))
+            sample = np.concatenate([images[:SAMPLED] for images in found])[:SAMPLED]
+            observation.count(self.tally, release, statistics.of_images(sample))
         self._answers.clear()
         self._images.clear()
         self._waits.clear()

@@ -13,7 +13,7 @@ from pipelines.review import repository
 DOCKERFILE = Path("pipelines", "Dockerfile")
 UNUSED = ("hydra-core", "omegaconf")
 """Of DVC's packages, what `dvc exp run` alone needs; they bring one that is published as source only."""
-SOURCES = ("model", "pipelines", "serving")
+SOURCES = ("model", "monitoring/objectives.yaml", "pipelines", "serving")
 PROJECT = ("pyproject.toml", "uv.lock")
 INSTALLER = "pip"
 

@@ -22,6 +22,7 @@ from benchmarks.serving.load import Load
 from model.inputs import Pixels
 from model.manifest import MODEL
 from model.predictor import Predictor
+from pipelines.training.dataset import Dataset
 from serving import keys
 from tests.conftest import ROOT, wait_for
 from tests.serving.conftest import Serve, Server, infer_body, make_release
@@ -241,7 +242,7 @@ def test_one_request_one_log_line(serve: Serve, releases: Path) -> None:
     assert "secret" not in server.log.read_text()
 
 
-def test_metrics_tell_what_was_seen(serve: Serve, releases: Path, load: Loads) -> None:
+def test_metrics_tell_what_was_seen(serve: Serve, releases: Path, trained: Path, load: Loads) -> None:
     """Requests, images by answer, confidence, inputs and batches add up over workers."""
     server = serve(releases / "v1.0.0", workers=2, api_keys="")
     with load(server) as found:
@@ -255,7 +256,10 @@ def test_metrics_tell_what_was_seen(serve: Serve, releases: Path, load: Loads) -
     assert server.metric('slipway_prediction_confidence_count{release="v1.0.0"}') == total
     assert server.metric('slipway_queue_duration_seconds_count{release="v1.0.0"}') == total
     assert server.metric('slipway_batch_size_sum{release="v1.0.0"}') == total
-    assert 0 < server.metric('slipway_input_mean_count{release="v1.0.0"}') <= total
+    seen = [line for line in text.splitlines() if line.startswith("slipway_observed_total{") and "brightness" in line]
+    assert 0 < sum(float(line.split()[-1]) for line in seen) <= total
+    held = [line for line in text.splitlines() if line.startswith("slipway_reference_examples{") and "answer" in line]
+    assert sum(float(line.split()[-1]) for line in held) == len(Dataset(trained / "dataset").indices("test"))
     info = next(line for line in text.splitlines() if line.startswith("slipway_model_info{"))
     assert 'commit="c0ffee"' in info
     assert 'role="stable"' in info

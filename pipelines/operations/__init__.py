@@ -1,0 +1,1 @@
+"""Keeps a model well once it serves."""
