@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import requests
 from numpy.typing import NDArray
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import chi2, chi2_contingency
@@ -106,13 +107,13 @@ def ask(prometheus: str, query: str) -> list[tuple[dict[str, str], float]]:
 
 def table(findings: Sequence[Finding], chosen: Drift) -> Table:
     """Return what was found, a line a feature."""
-    made = Table(title=f"Drift: PSI above {chosen.psi} and what chance makes of no change")
+    made = Table(title=f"PSI above {chosen.psi} and what chance makes of no change is drift", box=SIMPLE)
     for name in ("release", "feature"):
         made.add_column(name)
     for name in ("images", "PSI", "chance", "p"):
         made.add_column(name, justify="right")
-    made.add_column("largest change")
-    made.add_column("")
+    made.add_column("largest change", no_wrap=True)
+    made.add_column("", no_wrap=True)
     for each in findings:
         numbers = (f"{each.psi:.3f}", f"{each.chance:.3f}", f"{each.p_value:.2g}") if each.moved else ("", "", "")
         verdict = "[red]drift[/]" if each.drifted else "" if each.moved else f"under {chosen.least} images"

@@ -5,10 +5,12 @@ python -m pipelines.operations.rules
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
+import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from msgspec import Meta
 from scipy.stats import norm
@@ -18,6 +20,8 @@ from pipelines.command import atomic, run
 from pipelines.documents import Section
 
 FOLDER = Path("monitoring")
+CUSTOM_RESOURCE = Path("k8s", "components", "monitoring", "prometheus-rule.yaml")
+HEAD = "# Written by `make rules`: change monitoring/objectives.yaml or monitoring/templates/ instead.\n"
 
 Share = Annotated[float, Meta(gt=0, lt=1)]
 Positive = Annotated[float, Meta(gt=0)]
@@ -106,18 +110,36 @@ def render(objectives: Objectives) -> dict[str, str]:
         keep_trailing_newline=True,
     )
     known = msgspec.to_builtins(objectives) | {"normal_quantile": f"{norm.isf(objectives.drift.false_alarms):.4f}"}
-    head = "# Written by `make rules`: change monitoring/objectives.yaml or monitoring/templates/ instead.\n"
     return {
-        name.removesuffix(".j2"): head + environment.get_template(name).render(known)
+        name.removesuffix(".j2"): HEAD + environment.get_template(name).render(known)
         for name in environment.list_templates()
     }
 
 
+def custom_resource(rendered: Mapping[str, str]) -> str:
+    """Return the same for the Prometheus operator."""
+    groups = [group for text in rendered.values() for group in yaml.safe_load(text)["groups"]]
+    return HEAD + yaml.safe_dump(
+        {
+            "apiVersion": "monitoring.coreos.com/v1",
+            "kind": "PrometheusRule",
+            "metadata": {"name": "model-server"},
+            "spec": {"groups": groups},
+        },
+        sort_keys=False,
+        width=1000,
+    )
+
+
 def main() -> None:
-    for name, text in render(load()).items():
-        with atomic(FOLDER / "rules" / name) as path:
-            path.write_text(text)
-        print(f"rules: {FOLDER / 'rules' / name}")
+    rendered = render(load())
+    for path, text in {
+        **{FOLDER / "rules" / name: text for name, text in rendered.items()},
+        CUSTOM_RESOURCE: custom_resource(rendered),
+    }.items():
+        with atomic(path) as partial:
+            partial.write_text(text)
+        print(f"rules: {path}")
 
 
 if __name__ == "__main__":
