@@ -104,7 +104,7 @@ history: $(ENVIRONMENT) ## List what ENV=production ran when
 
 ##@ Clusters
 
-image: $(ENVIRONMENT) ## Build the container image of the release TAG=v1.2.3; PUSH=yes also pushes it
+image: $(ENVIRONMENT) ## Build the container images of the release TAG=v1.2.3; PUSH=yes also pushes them
 	@python -m pipelines.delivery.image "$$TAG" $(call flag,PUSH,--push)
 
 check-k8s: $(ENVIRONMENT) ## Render every overlay and component, and check them for each supported Kubernetes
