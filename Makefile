@@ -32,6 +32,7 @@ unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV # imports are twice as slow without
 .PHONY: release verify-release promote deploy status rollback history
 .PHONY: image check-k8s deploy-k8s
 .PHONY: backup restore restore-drill
+.PHONY: retrain
 .PHONY: forge clean help
 
 ##@ Model
@@ -121,6 +122,11 @@ restore: $(ENVIRONMENT) ## Bring a backup back INTO=folder [SNAPSHOT=name]; REFI
 
 restore-drill: $(ENVIRONMENT) ## Restore into an empty place and prove that nothing is lost
 	@python -m pipelines.recovery.drill
+
+##@ Watching
+
+retrain: $(ENVIRONMENT) ## Train again on main, with new data of SOURCE=... if given, and ask for one merge request
+	@python -m pipelines.operations.retrain $(if $(SOURCE),"$$SOURCE")
 
 ##@ Around
 

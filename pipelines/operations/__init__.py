@@ -1,0 +1,1 @@
+"""How a model is kept well once it serves."""
