@@ -4,7 +4,7 @@
         GITLAB_TRIGGER_TOKEN=... python -m pipelines.operations.receiver
 
 or GITHUB_REPOSITORY=team/digits and GITHUB_TOKEN. Alerts go to POST /alerts with the token as a bearer's; /healthz says
-whether it is up. Logs are JSON lines with names of the Elastic Common Schema, and hold nothing of what was sent but names.
+whether it is up. Logs are JSON lines in the words of the Elastic Common Schema; of what was sent they hold names alone.
 """
 
 from __future__ import annotations

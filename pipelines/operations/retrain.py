@@ -3,8 +3,8 @@
 make retrain                          on the data that data.dvc names
 make retrain SOURCE=s3://bucket/new   and what is new there, as `make data SOURCE=` takes it in
 
-All of it happens in a checkout of main beside this one, which stays as it is. RETRAIN_ENVIRONMENT, by default production,
-and RETRAIN_ALERT, RETRAIN_RELEASE and RETRAIN_SUMMARY say why. Of each environment one request at most is open.
+All of it happens in a checkout of main beside this one, which stays as it is. RETRAIN_ENVIRONMENT (production if not
+set), RETRAIN_ALERT, RETRAIN_RELEASE and RETRAIN_SUMMARY say why. Of each environment one request at most is open.
 """
 
 from __future__ import annotations
