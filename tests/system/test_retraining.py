@@ -223,3 +223,42 @@ def test_by_hand(finished: Project, s3: Gateway, tmp_path: Path) -> None:
     assert f"{BRANCH} is open already" in project.run("make", "retrain", f"SOURCE={source}", **s3.environment())
     assert {path: path.read_bytes() for path in before} == before
     assert git(project.path, "worktree", "list").count("\n") == 1
+
+
+def test_from_the_released_weights(finished: Project, s3: Gateway, tmp_path: Path) -> None:
+    """A warm start says in the request what it began with, and others can train the same, and anew."""
+    project = copy_of(finished, tmp_path / "project")
+    git(project.path, "tag", "--annotate", "v1.0.0", "--message", "First")
+    project.edit("params.yaml", "start: scratch", "start: released")
+    git(project.path, "commit", "--quiet", "--all", "--message", "Warm starts")
+    share(project, s3, f"warm-{free_port()}")
+    bare = tmp_path / "bare.git"
+    git(tmp_path, "clone", "--quiet", "--bare", str(project.path), str(bare))
+    git(bare, "config", "receive.advertisePushOptions", "true")
+    git(project.path, "remote", "add", "origin", str(bare))
+    output = project.run("make", "retrain", expect=2, **s3.environment())
+    assert "production runs no release to start from: set retrain.start in params.yaml to scratch" in output
+
+    project.edit("environments/production/serving.env", "RELEASE=", "RELEASE=v1.0.0")
+    git(project.path, "commit", "--quiet", "--all", "--message", "Promote v1.0.0 to production")
+    git(project.path, "push", "--quiet", "origin", "HEAD:main")
+    assert f"pushed as {BRANCH}" in project.run("make", "retrain", **s3.environment())
+    changed = git(bare, "diff", "--name-only", "main", BRANCH).split()
+    weights = "initial/v1.0.0.weights.h5"
+    assert changed == [
+        "artifacts/metrics.json",
+        "dvc.lock",
+        "initial/.gitignore",
+        f"{weights}.dvc",
+        "params.yaml",
+    ]
+    (recorded,) = set(re.findall(r"model\.weights\.h5\n +hash: md5\n +md5: (\w+)", git(bare, "show", "main:dvc.lock")))
+    assert f"md5: {recorded}" in git(bare, "show", f"{BRANCH}:{weights}.dvc")
+    assert f"initial_weights: {weights} # a .weights.h5 file" in git(bare, "show", f"{BRANCH}:params.yaml")
+
+    clone = Project(tmp_path / "clone")
+    git(tmp_path, "clone", "--quiet", "--branch", BRANCH, str(bare), str(clone.path))
+    (clone.path / ".venv").symlink_to(ROOT / ".venv")
+    assert "Running stage 'train'" not in clone.run("make", "repro", **s3.environment())
+    clone.edit("params.yaml", "seed: 1", "seed: 2")
+    assert "Running stage 'train'" in clone.run("make", "repro", **s3.environment())
