@@ -7,6 +7,8 @@ ENVIRONMENT := $(VENV)/.synced
 REPORT := reports/index.html
 # Given on the command line or not at all: a variable of the environment by chance is none.
 SOURCE :=
+LABELS :=
+LOG :=
 BASE := origin/main
 NAME :=
 TAG :=
@@ -21,7 +23,7 @@ UNTRACKED = $(shell git ls-files --others --ignored --exclude-standard --directo
 OSV_URL ?= https://api.osv.dev
 flag = $(if $(filter yes,$($1)),$2,$(if $(filter-out no,$($1)),$(error $1=$($1): say yes or no)))
 
-export BASE NAME TAG ENV INTO SNAPSHOT
+export BASE NAME TAG ENV INTO SNAPSHOT LABELS LOG
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV # imports are twice as slow without bytecode
 
@@ -32,7 +34,7 @@ unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV # imports are twice as slow without
 .PHONY: release verify-release promote deploy status rollback history
 .PHONY: image check-k8s deploy-k8s
 .PHONY: backup restore restore-drill
-.PHONY: retrain
+.PHONY: retrain feedback
 .PHONY: forge clean help
 
 ##@ Model
@@ -127,6 +129,9 @@ restore-drill: $(ENVIRONMENT) ## Restore into an empty place and prove that noth
 
 retrain: $(ENVIRONMENT) ## Train again on main, with new data of SOURCE=... if given, and ask for one merge request
 	@python -m pipelines.operations.retrain $(if $(SOURCE),"$$SOURCE")
+
+feedback: $(ENVIRONMENT) ## Say how right each release was: join LABELS=labels.csv, which came later, with the server's LOG=access.log
+	@python -m pipelines.operations.feedback "$$LABELS" "$$LOG"
 
 ##@ Around
 

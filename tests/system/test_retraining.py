@@ -12,15 +12,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import requests
 import yaml
-from PIL import Image
-from sklearn.datasets import load_digits
 
 from tests.conftest import ROOT, Project, git, need, wait_for
-from tests.system.conftest import copy_of, share, with_few_checks
+from tests.system.conftest import copy_of, photographs, share, with_few_checks
 from tests.system.gateway import Gateway
 
 PAGE = (ROOT / "docs" / "retraining.md").read_text()
@@ -46,17 +43,6 @@ def running(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
             process.kill()
             assert process.stdout
             process.stdout.close()
-
-
-def photographs(folder: Path, count: int) -> Path:
-    """Write digits in dark ink on light ground, as folders by label: what the model has never seen."""
-    images, labels = load_digits(return_X_y=True)
-    for number in range(count):
-        place = folder / str(labels[number])
-        place.mkdir(parents=True, exist_ok=True)
-        pixels = (255 - images[number].reshape(8, 8) * 15).astype(np.uint8)
-        Image.fromarray(pixels).save(place / f"{number:03}.png")
-    return folder
 
 
 @pytest.fixture
