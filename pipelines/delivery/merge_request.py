@@ -42,7 +42,9 @@ def ask(branch: str, commit: str, over: str | None = None) -> str:
     github = GITHUB.fullmatch(git("remote", "get-url", shared.name()).strip())
     token = os.environ.get(shared.TOKEN) or os.environ.get(TOKEN, "")
     if github and not token:
-        raise PipelineError(f"{TOKEN} is not set: it opens the pull request; the commit is here, push it yourself")
+        raise PipelineError(
+            f"neither {shared.TOKEN} nor {TOKEN} is set, to open the pull request: push {commit} yourself"
+        )
     ref = f"refs/heads/{branch}"
     options = ("--quiet", f"--force-with-lease={ref}:{over or ''}", *(() if github else OPEN))
     shared.call("push", f"{commit}:{ref}", options=options)

@@ -229,7 +229,7 @@ class _Job:
             found = self.workspace / path
             if found.is_dir():
                 shutil.copytree(found, target, dirs_exist_ok=True)
-            else:
+            elif found.exists() or given.get("if-no-files-found") != "ignore":
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(found, target)
 

@@ -62,7 +62,7 @@ def test_on_github(forge: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(merge_request, "GITHUB", re.compile(r".*/(team/digits)\.git"))
     monkeypatch.delenv("GITHUB_TOKEN", raising=False)
-    with pytest.raises(PipelineError, match="GITHUB_TOKEN is not set"):
+    with pytest.raises(PipelineError, match="nor GITHUB_TOKEN is set"):
         merge_request.open_for("staging", "v1.0.0")
     assert not (forge / "pushed").exists()
     with github.serve() as api:
