@@ -49,7 +49,7 @@ class Event:
     before: str = "0" * 40
     """Where the branch was."""
     given: dict[str, str] = field(default_factory=dict)
-    """Variables of a trigger or a schedule."""
+    """Variables of a trigger, which win over the forge's own as on GitLab."""
 
     def __str__(self) -> str:
         return f"merge request !{self.request} of {self.name}" if self.request else f"{self.kind} of {self.name}"
