@@ -7,6 +7,8 @@ ENVIRONMENT := $(VENV)/.synced
 REPORT := reports/index.html
 # Given on the command line or not at all: a variable of the environment by chance is none.
 SOURCE :=
+LABELS :=
+LOG :=
 BASE := origin/main
 NAME :=
 TAG :=
@@ -22,7 +24,7 @@ UNTRACKED = $(shell git ls-files --others --ignored --exclude-standard --directo
 OSV_URL ?= https://api.osv.dev
 flag = $(if $(filter yes,$($1)),$2,$(if $(filter-out no,$($1)),$(error $1=$($1): say yes or no)))
 
-export BASE NAME TAG ENV INTO SNAPSHOT PROMETHEUS
+export BASE NAME TAG ENV INTO SNAPSHOT PROMETHEUS LABELS LOG
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV # imports are twice as slow without bytecode
 
@@ -32,8 +34,8 @@ unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV # imports are twice as slow without
 .PHONY: test lint check-lock audit bench bench-serving
 .PHONY: release verify-release promote deploy status rollback history
 .PHONY: image check-k8s deploy-k8s
-.PHONY: rules drift
 .PHONY: backup restore restore-drill
+.PHONY: watch drift rules retrain feedback
 .PHONY: forge clean help
 
 ##@ Model
@@ -113,14 +115,6 @@ check-k8s: $(ENVIRONMENT) ## Render every overlay and component, and check them 
 deploy-k8s: $(ENVIRONMENT) ## Let the cluster of ENV=staging follow Git: show the difference, apply, ask it, or undo
 	@python -m pipelines.clusters deploy "$$ENV"
 
-##@ Watching
-
-rules: $(ENVIRONMENT) ## Write monitoring/rules/ from monitoring/objectives.yaml and monitoring/templates/
-	@python -m pipelines.operations.rules
-
-drift: $(ENVIRONMENT) ## Hold what PROMETHEUS=http://127.0.0.1:9090 has seen against what releases were evaluated on
-	@python -m pipelines.operations.drift --prometheus "$$PROMETHEUS"
-
 ##@ Recovery
 
 backup: $(ENVIRONMENT) ## Copy Git, data and releases that are new to the second bucket, and let go what need not be kept
@@ -131,6 +125,23 @@ restore: $(ENVIRONMENT) ## Bring a backup back INTO=folder [SNAPSHOT=name]; REFI
 
 restore-drill: $(ENVIRONMENT) ## Restore into an empty place and prove that nothing is lost
 	@python -m pipelines.recovery.drill
+
+##@ Watching
+
+watch: report ## Serve, ask and watch the newest model on this machine
+	@python -m pipelines.operations.watch
+
+drift: $(ENVIRONMENT) ## Hold what PROMETHEUS=http://127.0.0.1:9090 has seen against what releases were evaluated on
+	@python -m pipelines.operations.drift --prometheus "$$PROMETHEUS"
+
+rules: $(ENVIRONMENT) ## Write monitoring/rules/ from monitoring/objectives.yaml and monitoring/templates/
+	@python -m pipelines.operations.rules
+
+retrain: $(ENVIRONMENT) ## Train again on main, with new data of SOURCE=... if given, and ask for one merge request
+	@python -m pipelines.operations.retrain $(if $(SOURCE),"$$SOURCE")
+
+feedback: $(ENVIRONMENT) ## Say how right each release was: join LABELS=labels.csv, which came later, with the server's LOG=access.log
+	@python -m pipelines.operations.feedback "$$LABELS" "$$LOG"
 
 ##@ Around
 

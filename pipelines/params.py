@@ -164,6 +164,10 @@ class Gate(Section, frozen=True):
     latency: Budget
 
 
+class Retrain(Section, frozen=True):
+    start: Literal["scratch", "released"]
+
+
 class Params(Section, frozen=True):
     ingest: Ingest
     prepare: Prepare
@@ -171,6 +175,7 @@ class Params(Section, frozen=True):
     quantize: Quantize
     evaluate: Evaluate
     gate: Gate
+    retrain: Retrain
 
 
 def load(path: Path = PATH) -> Params:

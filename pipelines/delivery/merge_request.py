@@ -10,6 +10,7 @@ import re
 
 from pipelines.api import Api
 from pipelines.command import PipelineError
+from pipelines.delivery import shared
 from pipelines.delivery.preconditions import MAIN
 from pipelines.review import repository
 from pipelines.review.repository import git
@@ -29,16 +30,32 @@ def open_for(environment: str, tag: str) -> str:
     git("fetch", "--quiet", remote, MAIN)
     if repository.commit("HEAD~1") != repository.commit(f"{remote}/{MAIN}"):
         raise PipelineError(f"this branch is not {remote}/{MAIN} and one commit more: push it yourself, or begin there")
-    github = GITHUB.fullmatch(git("remote", "get-url", remote).strip())
-    token = os.environ.get(TOKEN, "")
+    return ask(branch, "HEAD")
+
+
+def ask(branch: str, commit: str, over: str | None = None) -> str:
+    """Push a commit as a branch, ask for a merge request with the commit's words, and return what to look at.
+
+    over: the commit that the branch may have now; by default there must be none. Raises PipelineError when it has
+    another; nothing is open then that was not.
+    """
+    github = GITHUB.fullmatch(git("remote", "get-url", shared.name()).strip())
+    token = os.environ.get(shared.TOKEN) or os.environ.get(TOKEN, "")
     if github and not token:
-        raise PipelineError(f"{TOKEN} is not set: it opens the pull request; the commit is here, push it yourself")
-    options = () if github else OPEN
-    git("push", "--quiet", *options, remote, f"HEAD:refs/heads/{branch}")
+        raise PipelineError(
+            f"neither {shared.TOKEN} nor {TOKEN} is set, to open the pull request: push {commit} yourself"
+        )
+    ref = f"refs/heads/{branch}"
+    options = ("--quiet", f"--force-with-lease={ref}:{over or ''}", *(() if github else OPEN))
+    shared.call("push", f"{commit}:{ref}", options=options)
     if not github:
         return f"pushed as {branch}, with the wish for a merge request"
-    title, _, text = git("show", "--no-patch", "--format=%B").partition("\n")
-    body = {"title": title, "body": text.strip(), "head": branch, "base": "main"}
+    title, _, text = git("show", "--no-patch", "--format=%B", commit).partition("\n")
+    body = {"title": title, "body": text.strip(), "head": branch, "base": MAIN}
     headers = {"Accept": "application/vnd.github+json", "Authorization": f"Bearer {token}"}
     api = Api(os.environ.get("GITHUB_API_URL") or "https://api.github.com", headers)
-    return f"pull request: {api.send('POST', f'repos/{github[1]}/pulls', body)['html_url']}"
+    try:
+        return f"pull request: {api.send('POST', f'repos/{github[1]}/pulls', body)['html_url']}"
+    except PipelineError:
+        shared.call("push", f":{ref}", options=("--quiet",))  # a branch alone would pass for an open request
+        raise

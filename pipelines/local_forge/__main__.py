@@ -6,6 +6,7 @@ git push -o merge_request.create forge HEAD     a merge request, its verdict on 
 git push forge HEAD:main                        merges what has passed
 git push forge v1.0.0                           a release
 python -m pipelines.local_forge schedule main   what the clock would start
+python -m pipelines.local_forge triggers        runs what is asked for over HTTP, as GitLab's pipeline triggers are
 
 Jobs run as you, on this machine. Logs, reports and states are in .forge/pipelines, comments in .forge/merge-requests,
 releases in .forge/releases. What jobs may know besides is in .forge/variables.env, one NAME=VALUE a line.
@@ -22,6 +23,7 @@ from pipelines.command import PipelineError, atomic, run
 from pipelines.local_forge import pipeline, runner
 from pipelines.local_forge.events import MAIN, Event
 from pipelines.local_forge.records import State
+from pipelines.local_forge.triggers import listen
 from pipelines.review.repository import git
 
 HOOK = """#!/bin/sh
@@ -36,6 +38,8 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command")
     schedule = commands.add_parser("schedule", help="run the scheduled pipeline of a branch now")
     schedule.add_argument("branch")
+    triggers = commands.add_parser("triggers", help="run a pipeline for each trigger, until Ctrl-C")
+    triggers.add_argument("--port", type=int, default=0, help="of loopback (default: a free one)")
     options = parser.parse_args()
     forge = options.folder.resolve()
     if options.command is None:
@@ -44,6 +48,9 @@ def main() -> None:
     repository = forge / "repository.git"
     if not repository.exists():
         raise PipelineError(f"{forge} is no forge: `make forge` sets one up")
+    if options.command == "triggers":
+        listen(forge, options.port)
+        return
     commit = git("-C", str(repository), "rev-parse", "--verify", f"refs/heads/{options.branch}").strip()
     if pipeline.run(forge, Event("schedule", commit, options.branch)) is not State.SUCCESS:
         sys.exit(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 MAIN = "main"
@@ -40,7 +40,7 @@ class Push:
 
 @dataclass(frozen=True)
 class Event:
-    kind: Literal["push", "merge_request", "tag", "schedule"]
+    kind: Literal["push", "merge_request", "tag", "schedule", "trigger"]
     commit: str
     name: str
     """The branch or tag."""
@@ -48,6 +48,8 @@ class Event:
     """The number of the merge request."""
     before: str = "0" * 40
     """Where the branch was."""
+    given: dict[str, str] = field(default_factory=dict)
+    """Variables of a trigger, which win over the forge's own as on GitLab."""
 
     def __str__(self) -> str:
         return f"merge request !{self.request} of {self.name}" if self.request else f"{self.kind} of {self.name}"
@@ -64,13 +66,17 @@ class Event:
             "tag": {"CI_COMMIT_TAG": self.name},
         }.get(self.kind, {"CI_COMMIT_BRANCH": self.name})
         # Not `CI`: this is somebody's own machine, where tests skip what it lacks and install nothing.
-        return {
-            "CI": "false",
-            "GITLAB_CI": "true",
-            "CI_PIPELINE_SOURCE": source,
-            "CI_COMMIT_REF_NAME": self.name,
-            "CI_COMMIT_BEFORE_SHA": self.before,
-        } | named
+        return (
+            {
+                "CI": "false",
+                "GITLAB_CI": "true",
+                "CI_PIPELINE_SOURCE": source,
+                "CI_COMMIT_REF_NAME": self.name,
+                "CI_COMMIT_BEFORE_SHA": self.before,
+            }
+            | named
+            | self.given
+        )
 
 
 def options(environment: Mapping[str, str]) -> list[str]:

@@ -22,7 +22,7 @@ NODE = Path("node")
 PROGRAM = Path("node_modules", "gitlab-ci-local", "dist", "index.js")
 OPTIONS = ("--force-shell-executor", "--shell-isolation", "--no-artifacts-to-source", "--no-color")
 STATE = ".gitlab-ci-local"
-HIDDEN = ("AWS_", "CI_", "GITHUB_", "GITLAB_", "GIT_", "MAKE", "MFLAGS", "VIRTUAL_ENV")
+HIDDEN = ("AWS_", "CI_", "GITHUB_", "GITLAB_", "GIT_", "MAKE", "MFLAGS", "RETRAIN", "VIRTUAL_ENV")
 """A job knows what the forge tells it, and no more of its owner's environment than programs need."""
 
 

@@ -14,8 +14,8 @@ from pipelines.command import PipelineError
 from pipelines.review import repository
 from pipelines.review.repository import git
 
-SHARED = (".tools", ".dvc/cache")
-"""Of this project, what another commit of it needs not make again."""
+SHARED = (".tools", ".dvc/cache", ".dvc/config.local")
+"""Of this project, what another commit of it needs not make again, or has no other way to know."""
 
 
 def artifacts(commit: str, folder: Path) -> None:
@@ -23,19 +23,28 @@ def artifacts(commit: str, folder: Path) -> None:
 
     DVC's cache is shared, so that nothing is trained that was trained here before. Raises PipelineError when it fails.
     """
-    with _worktree(commit) as project:
+    with worktree(commit) as project:
         print(f"making the model of {commit[:10]} again, whose files are in no cache and no remote", flush=True)
-        command = ["make", "--silent", "repro"]
-        # Other packages than this project's get an environment of their own.
-        shared = ("MAKE", "MFLAGS") if (project / ".venv").exists() else ("MAKE", "MFLAGS", "UV_PROJECT_ENVIRONMENT")
-        own = {name: value for name, value in os.environ.items() if not name.startswith(shared)}
-        if subprocess.run(command, cwd=project, env=own, check=False).returncode:  # noqa: S603 (our own command)
+        if make(project, "repro"):
             raise PipelineError(f"`make repro` at {commit[:10]} failed, see above")
         shutil.copytree(project / "artifacts", folder, dirs_exist_ok=True)
 
 
+def make(project: Path, *arguments: str) -> int:
+    """Run `make` in another folder of this project, and return its exit code."""
+    # Other packages than this project's get an environment of their own.
+    same = (project / ".venv").exists()
+    shared = ("MAKE", "MFLAGS") if same else ("MAKE", "MFLAGS", "UV_PROJECT_ENVIRONMENT")
+    own = {name: value for name, value in os.environ.items() if not name.startswith(shared)}
+    # One that is shared is in step; to set it up again would lead Git's merge driver into a folder that goes away.
+    kept = [f"--old-file={own.get('UV_PROJECT_ENVIRONMENT') or '.venv'}/.synced"] if same else []
+    command = ["make", "--silent", *kept, *arguments]
+    return subprocess.run(command, cwd=project, env=own, check=False).returncode  # noqa: S603 (our own command)
+
+
 @contextmanager
-def _worktree(commit: str) -> Iterator[Path]:
+def worktree(commit: str) -> Iterator[Path]:
+    """Yield the project's folder as it was at a commit, with the cache and, if it fits, the environment of this one."""
     here = Path.cwd()
     with tempfile.TemporaryDirectory() as place:
         tree = Path(place) / "tree"

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import yaml
 
+from pipelines import params
 from pipelines.command import run, warn
 from pipelines.dvc import DATA, show, succeeds
 from pipelines.tracking import remote
@@ -34,6 +35,7 @@ def main() -> None:
 
 def reproduce() -> None:
     """Exit with DVC's code when a stage fails. Raises PipelineError when data/ cannot be had."""
+    _fetch_initial_weights()
     if DATA.exists():
         restore(DATA)
         if succeeds("status", "--quiet"):
@@ -57,6 +59,13 @@ def store() -> None:
         print("no DVC remote: results stay in this machine's cache")
     elif _lacking() is not None and show("push", "--run-cache"):
         warn("results were not stored in the DVC remote: run this job again when it is well, which repeats no training")
+
+
+def _fetch_initial_weights() -> None:
+    """Bring the file that training begins with, where DVC has it; one that is still missing only training misses."""
+    name = params.load().train.initial_weights
+    if name and not Path(name).exists() and Path(f"{name}.dvc").exists():
+        succeeds("pull", "--quiet", f"{name}.dvc")
 
 
 def _lacking() -> list[str] | None:

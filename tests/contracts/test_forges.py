@@ -48,6 +48,7 @@ def of_github(event: str) -> dict[str, tuple[str, tuple[str, ...]]]:
             "tag": "tags" in wanted,
             "merge request": "pull_request" in triggers,
             "schedule": "schedule" in triggers,
+            "alert": "repository_dispatch" in triggers,
         }
         for name, job in workflow["jobs"].items():
             makes = [command for command in commands(job) if command.startswith("make ")]
@@ -59,17 +60,18 @@ def of_github(event: str) -> dict[str, tuple[str, tuple[str, ...]]]:
 def of_gitlab(event: str) -> dict[str, tuple[str, tuple[str, ...]]]:
     """Return the same of GitLab: which rules hold is asked of its runner in tests/system/test_forge.py."""
     always, change, main = {"check-lock", "test"}, {"lint", "repro", "review"}, {"pages", "deploy"}
-    assert always | change | main | {"audit", "backup", "release"} == set(GITLAB_JOBS)
+    assert always | change | main | {"audit", "backup", "release", "retrain"} == set(GITLAB_JOBS)
     selected = {
         "main": always | change | main,
         "merge request": always | change,
-        "schedule": always | {"audit", "backup"},
+        "schedule": always | {"audit", "backup", "retrain"},
+        "alert": {"retrain"},
         "tag": {"release"},
     }[event]
     return {name: target(job["script"]) for name, job in GITLAB_JOBS.items() if name in selected}
 
 
-@pytest.mark.parametrize("event", ["main", "merge request", "schedule", "tag"])
+@pytest.mark.parametrize("event", ["alert", "main", "merge request", "schedule", "tag"])
 def test_both_forges_do_the_same(event: str) -> None:
     """Jobs have the same names and call the same targets with the same variables."""
     assert of_github(event) == of_gitlab(event)
@@ -134,9 +136,12 @@ def test_what_runs_is_canceled_or_not() -> None:
     assert all("concurrency" in workflow for workflow in WORKFLOWS.values())
     group = WORKFLOWS["ci.yml"]["concurrency"]["group"]
     assert group == "ci-${{ github.event_name == 'pull_request' && github.ref || github.sha }}"
-    assert all(WORKFLOWS[f"{name}.yml"]["concurrency"]["cancel-in-progress"] is False for name in ("deploy", "release"))
+    assert all(
+        WORKFLOWS[f"{name}.yml"]["concurrency"]["cancel-in-progress"] is False
+        for name in ("deploy", "release", "retrain")
+    )
     assert GITLAB["default"]["interruptible"] is True
-    for name in ("deploy", "release"):
+    for name in ("deploy", "release", "retrain"):
         assert (GITLAB_JOBS[name]["interruptible"], GITLAB_JOBS[name]["resource_group"]) == (False, name)
     assert any(rule.get("auto_cancel") == {"on_new_commit": "none"} for rule in GITLAB["workflow"]["rules"])
 
@@ -159,7 +164,7 @@ def test_the_tag_has_one_grammar() -> None:
 def test_files_are_short() -> None:
     """A forge's file fits on two screens."""
     for path in FILES:
-        assert len(path.read_text().splitlines()) <= 110, path.name
+        assert len(path.read_text().splitlines()) <= 120, path.name
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.name != "zizmor.yml"], ids=lambda path: path.name)

@@ -26,12 +26,14 @@ Job = dict[str, Any]
 @dataclass(frozen=True)
 class Event:
     name: str
-    """push, pull_request or schedule."""
+    """push, pull_request, schedule or repository_dispatch."""
     ref: str
     fork: bool = False
     """Whether a pull request comes from a fork."""
     before: str = ""
     """Where a pushed branch was; empty for a new one."""
+    given: dict[str, str] = field(default_factory=dict)
+    """The payload of a repository_dispatch."""
 
 
 @dataclass
@@ -186,6 +188,8 @@ class _Job:
         self.failed = self.failed or result.returncode != 0
 
     def payload(self) -> dict[str, Any]:
+        if self.event.name == "repository_dispatch":
+            return {"action": "retrain", "client_payload": self.event.given}
         if self.event.name != "pull_request":
             return {"before": self.event.before or "0" * 40, "created": not self.event.before}
         return {
@@ -225,7 +229,7 @@ class _Job:
             found = self.workspace / path
             if found.is_dir():
                 shutil.copytree(found, target, dirs_exist_ok=True)
-            else:
+            elif found.exists() or given.get("if-no-files-found") != "ignore":
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(found, target)
 

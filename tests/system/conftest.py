@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+import numpy as np
 import pytest
+from PIL.Image import fromarray
+from sklearn.datasets import load_digits
 
 from tests.conftest import Project, copy_project, git, need, shrink
 from tests.system.containers import PROGRAMS, Podman
@@ -73,6 +76,17 @@ def share(project: Project, s3: Gateway, bucket: str) -> None:
     project.run("dvc", "config", "remote.store.verify", "true")
     project.run("dvc", "push", "--run-cache", **s3.environment())
     git(project.path, "commit", "--quiet", "--all", "--message", "Shared")
+
+
+def photographs(folder: Path, count: int) -> Path:
+    """Write digits in dark ink on light ground, as folders by label: what the model has never seen."""
+    images, labels = load_digits(return_X_y=True)
+    for number in range(count):
+        place = folder / str(labels[number])
+        place.mkdir(parents=True, exist_ok=True)
+        pixels = (255 - images[number].reshape(8, 8) * 15).astype(np.uint8)
+        fromarray(pixels).save(place / f"{number:03}.png")
+    return folder
 
 
 def make_bucket(s3: Gateway, bucket: str) -> None:

@@ -11,7 +11,7 @@ from tests.conftest import Project, git
 from tests.pipelines.delivery import github
 from tests.pipelines.review import forge as stand_in
 from tests.system.actions import Actions, Event
-from tests.system.conftest import copy_of, share, with_few_checks, with_releases
+from tests.system.conftest import copy_of, photographs, share, with_few_checks, with_releases
 from tests.system.gateway import Gateway
 from tests.system.osv import osv
 
@@ -116,12 +116,30 @@ def test_the_clock(actions: Actions, project: Project, s3: Gateway) -> None:
     """
     passed = dict.fromkeys(("audit", "check-lock", "test"), "success")
     run = actions.dispatch(Event("schedule", "refs/heads/main"))
-    assert run.results == passed | {"backup": "skipped"}, run.logs
+    assert run.results == passed | {"backup": "skipped", "retrain": "skipped"}, run.logs
     project.run("python", "-m", "pipelines.recovery.protect", **s3.environment())
     actions.variables["BACKUP"] = "yes"
     with osv(weak="pillow") as database:
         actions.extra["OSV_URL"] = database
         run = actions.dispatch(Event("schedule", "refs/heads/main"))
-    assert run.results == passed | {"audit": "failure", "backup": "success"}, run.logs
+    assert run.results == passed | {"audit": "failure", "backup": "success", "retrain": "skipped"}, run.logs
     assert "are new; 0 backups and 0 files were let go" in run.logs["backup"]
     assert "pillow" in run.logs["audit"]
+
+
+def test_an_alert(actions: Actions, tmp_path: Path) -> None:
+    """The event that the receiver sends trains on new data and pushes one branch, with the alert's words; no other job.
+
+    The pull request itself is tested in tests/pipelines/delivery/test_merge_request.py: this remote is a folder.
+    """
+    git(actions.repository, "config", "receive.advertisePushOptions", "true")
+    actions.variables["RETRAIN_SOURCE"] = str(photographs(tmp_path / "photographs", 60))
+    given = {"RETRAIN_ALERT": "Drift", "RETRAIN_SUMMARY": '`id` "; exit 1; $(id)', "RETRAIN_ENVIRONMENT": "production"}
+    run = actions.dispatch(Event("repository_dispatch", "refs/heads/main", given=given))
+    assert run.results == {"retrain": "success"}, run.logs
+    text = git(actions.repository, "show", "--no-patch", "--format=%B", "retrain/production")
+    assert text.startswith("Retrain for production: Drift")
+    assert "exit 1; \\$(id)" in text
+    assert (run.artifacts / "report" / "review.md").exists()
+    again = actions.dispatch(Event("repository_dispatch", "refs/heads/main", given=given))
+    assert "retrain/production is open already" in again.logs["retrain"]

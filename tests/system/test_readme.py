@@ -134,6 +134,19 @@ def test_the_commands_of_the_page_on_servers() -> None:
     ]
 
 
+def test_the_commands_of_the_page_on_retraining() -> None:
+    """They are run in test_retraining.py, with Alertmanager's configuration of the page, and in test_feedback.py."""
+    page = (ROOT / "docs" / "retraining.md").read_text()
+    lines = [line for block in re.findall(r"```sh\n(.*?)\n```", page, re.DOTALL) for line in block.split("\n")]
+    assert [re.split(r" {2,}#", line)[0] for line in lines] == [
+        "make retrain",
+        "make retrain SOURCE=s3://bucket/new",
+        ".venv/bin/python -m pipelines.operations.receiver --port 9095",
+        "make feedback LABELS=labels.csv LOG=access.log",
+        ".venv/bin/python -m pipelines.local_forge triggers --port 9096",
+    ]
+
+
 def test_the_commands_of_the_page_on_kubernetes() -> None:
     """They are run in test_image.py, test_registry.py, test_clusters.py and tests/pipelines/clusters/test_check.py.
 

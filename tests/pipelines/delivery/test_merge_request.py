@@ -62,7 +62,7 @@ def test_on_github(forge: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(merge_request, "GITHUB", re.compile(r".*/(team/digits)\.git"))
     monkeypatch.delenv("GITHUB_TOKEN", raising=False)
-    with pytest.raises(PipelineError, match="GITHUB_TOKEN is not set"):
+    with pytest.raises(PipelineError, match="nor GITHUB_TOKEN is set"):
         merge_request.open_for("staging", "v1.0.0")
     assert not (forge / "pushed").exists()
     with github.serve() as api:
@@ -104,3 +104,27 @@ def test_github_is_known_by_its_address(address: str) -> None:
 def test_another_forge_is_not(address: str) -> None:
     """A host that begins alike gets no token."""
     assert not merge_request.GITHUB.fullmatch(address)
+
+
+def test_a_branch_that_another_has_pushed_is_kept(forge: Path) -> None:
+    """Of two who ask for the same one is refused; what was merged meanwhile is written over when it is named."""
+    merge_request.ask("retrain/production", "HEAD")
+    first = git("rev-parse", "HEAD").strip()
+    commit("Another model")
+    with pytest.raises(PipelineError, match="stale info|rejected"):
+        merge_request.ask("retrain/production", "HEAD")
+    assert git("-C", str(forge), "rev-parse", "retrain/production").strip() == first
+    merge_request.ask("retrain/production", "HEAD", over=first)
+    assert git("-C", str(forge), "rev-parse", "retrain/production") == git("rev-parse", "HEAD")
+
+
+def test_no_branch_is_left_without_a_request(forge: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would pass for one that is open."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(merge_request, "GITHUB", re.compile(r".*/(team/digits)\.git"))
+    monkeypatch.setenv("GITHUB_API_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("GITHUB_TOKEN", "secret")
+    with pytest.raises(PipelineError, match="cannot be reached"):
+        merge_request.ask("retrain/production", "HEAD")
+    assert (forge / "pushed").read_text().startswith("refs/heads/retrain/production")
+    assert git("-C", str(forge), "branch", "--list", "retrain/*") == ""
