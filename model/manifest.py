@@ -21,7 +21,7 @@ class ManifestError(ModelError):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Pipelines write what depends on data and params alone; a release adds version, commit and metrics."""
+    """Pipelines write what depends on data and params alone; a release adds version, commit, times and metrics."""
 
     labels: list[str]
     """Class names, in the order of the output's columns."""
@@ -36,6 +36,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """sha256 of each file, by its name in the manifest's folder."""
     version: str | None = None
     commit: str | None = None
+    committed: float | None = None
+    """When, in seconds since 1970; the data was last changed at data_committed."""
+    data_committed: float | None = None
     metrics: dict[str, float] = {}
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from model import ModelError
+from pipelines import logs
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
@@ -20,17 +22,34 @@ class PipelineError(Exception):
 
 def run(body: Callable[[], None]) -> None:
     """Run a command: an expected failure becomes one `error:` line and exit code 1, Ctrl-C exit code 130."""
+    began, code, said = time.time(), 1, ""
     try:
         body()
+        code = 0
     except (PipelineError, ModelError) as error:
+        said = str(error)
         sys.exit(f"error: {error}")
     except OSError as error:
+        said = str(error)
         if error.errno == errno.ENOSPC:
             sys.exit(f"error: no space left on the disk ({error}): free some and run the same command again")
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
+        code, said = INTERRUPTED, "interrupted"
         print("interrupted: run the same command again to go on", file=sys.stderr)
         sys.exit(INTERRUPTED)
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        raise
+    finally:
+        _log(began, code, said)
+
+
+def _log(began: float, code: int, said: str) -> None:
+    try:
+        logs.write(began, code, said)
+    except OSError as error:  # the work itself is done, or has failed for another reason
+        warn(f"{logs.VARIABLE} is not written: {error}")
 
 
 def warn(message: str) -> None:

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
-from serving import protocols
+from serving import correlation, protocols
+from serving.access import Record
 from serving.config import Settings
+from serving.correlation import TRAIL, Parent, Trail
 from serving.decoding import Decoders
 from serving.deployment import Deployment
 from serving.errors import Refused
 from serving.limits import RateLimit
 from serving.logs import event
 from serving.requests import Admission, Answer, Request, compress, decompress, error_body
-from serving.telemetry import Record, Telemetry
+from serving.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from serving.auth import Authenticator
 
 Swap = Callable[[str], Awaitable[str]]
 """Loads a release by name, or again what the settings say without one, in all workers, and returns its name."""
+FRAMES = 10
+"""Most places of a failure that are named, from where it happened outwards."""
 FAILED = Refused(500, "the server failed; its log says why")
 
 
@@ -68,11 +73,14 @@ class App:
         started = time.perf_counter()
         self.in_flight += 1
         headers = request.headers
-        endpoint, client = "unknown", ""
+        endpoint, client, exact = "unknown", "", True
+        parent = correlation.parent(headers.get(b"traceparent"))
+        trail = self.follow(parent)
         try:
             if isinstance(admitted, Refused):
                 raise admitted  # noqa: TRY301 (answered as any other)
             (endpoint, handler), client = admitted.route[2:4], admitted.client
+            exact = not admitted.version
             if encoding := headers.get(b"content-encoding"):
                 body = decompress(request.body, encoding.strip().lower(), self.settings.max_body)
                 request = request._replace(body=body)
@@ -82,29 +90,46 @@ class App:
         except Refused as refused:
             answer = Answer(error_body(refused), status=refused.status, headers=refused.headers)
         except Exception as error:  # noqa: BLE001 (whatever it is, the client gets an answer and the log the reason)
-            self.failed(error)
+            self.failed(error, request.id)
             answer = Answer(error_body(FAILED), status=FAILED.status)
         finally:
             self.in_flight -= 1
+        # Whoever mistakes the address may have put anything into it.
+        known = endpoint != "unknown" and (exact or answer.release)
         self.telemetry.remember(
             Record(
+                time=started,
                 endpoint=endpoint,
                 method=request.method,
-                path=request.path[:256],
+                path=request.path if known else "",
                 code=str(answer.status),
                 release=answer.release,
                 duration=time.perf_counter() - started,
                 size=len(request.body),
                 client=client if self.authenticator else "",
-                request_id=headers.get(b"x-request-id", b"")[:128].decode("latin-1"),
-                trace=headers.get(b"traceparent", b"")[3:35].decode("latin-1"),
+                label=answer.probabilities,
+                request_id=request.id.decode(),
+                trace=parent.trace if parent else "",
+                span=parent.span if parent else "",
+                trail=trail,
             )
         )
         return answer
 
-    def failed(self, error: Exception) -> None:
-        """Log what a client is not told."""
-        event("request-failed", "error", **{"error.type": type(error).__name__, "error.message": str(error)[:500]})
+    def follow(self, parent: Parent | None) -> Trail | None:
+        """Keep account of what happens in the running task, if anybody wants to know."""
+        if not self.settings.traces:
+            return None
+        trail = Trail(parent)
+        TRAIL.set(trail)
+        return trail
+
+    def failed(self, error: Exception, request_id: bytes) -> None:
+        """Log what a client is not told: what failed and where. Its message may quote the request, so not that."""
+        frames = traceback.extract_tb(error.__traceback__)[-FRAMES:]
+        trace = "\n".join(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames)
+        fields = {"error.type": type(error).__name__, "error.stack_trace": trace}
+        event("request-failed", "error", **fields, **{"http.request.id": request_id.decode()})
 
 
 def _authenticator(settings: Settings) -> Authenticator:

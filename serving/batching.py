@@ -18,7 +18,9 @@ import numpy as np
 
 from model.inputs import Pixels
 from model.predictor import Probabilities
+from serving.access import Model
 from serving.config import Settings
+from serving.correlation import TRAIL, Trail
 from serving.errors import Refused, overloaded
 from serving.release import Release
 from serving.telemetry import Telemetry
@@ -28,6 +30,7 @@ class _Waiting(NamedTuple):
     images: Pixels
     answer: asyncio.Future[Probabilities]
     since: float
+    trail: Trail | None
 
 
 class Batcher:
@@ -43,6 +46,7 @@ class Batcher:
         self._waiting: deque[_Waiting] = deque()
         self._scheduled = False
         self._loop = asyncio.get_running_loop()
+        telemetry.models[release.name] = Model(release.model_sha256, release.labels)
         _warm_up(release, pool, self._free)
 
     def submit(self, images: Pixels) -> asyncio.Future[Probabilities]:
@@ -50,7 +54,10 @@ class Batcher:
         if len(self._waiting) >= self._settings.queue:
             raise overloaded("too many requests wait: try again later")
         answer: asyncio.Future[Probabilities] = self._loop.create_future()
-        self._waiting.append(_Waiting(images, answer, time.perf_counter()))
+        now, trail = time.perf_counter(), TRAIL.get()
+        if trail:
+            trail.queued = now
+        self._waiting.append(_Waiting(images, answer, now, trail))
         self._schedule()
         return answer
 
@@ -96,6 +103,8 @@ class Batcher:
             if now - one.since > self._settings.deadline:
                 _refuse_late(one)
                 continue
+            if one.trail:
+                one.trail.began = now
             batch.append(one)
             room -= len(one.images)
         return batch
@@ -114,6 +123,8 @@ class Batcher:
         start = 0
         for one in batch:
             end = start + len(one.images)
+            if one.trail:
+                one.trail.ended = now
             if not one.answer.done():
                 one.answer.set_result(answers[start:end])
             start = end

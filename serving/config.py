@@ -83,6 +83,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     tls_client_ca: Annotated[str, Meta(description="PEM file: only clients with a certificate of it")] = ""
 
     access_log: Annotated[bool, Meta(description="one JSON line a request on standard output")] = True
+    traces: Annotated[
+        str,
+        Meta(
+            description="OpenTelemetry collector, like http://collector:4318; takes spans (OTLP over HTTP)",
+            pattern=r"^(https?://\S+)?$",
+        ),
+    ] = ""
 
     @property
     def open(self) -> bool:

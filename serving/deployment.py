@@ -9,7 +9,7 @@ from pathlib import Path
 
 from model.inputs import Pixels
 from model.predictor import Probabilities
-from serving import metrics, release
+from serving import metrics, observation, release
 from serving.batching import Batcher
 from serving.config import Settings
 from serving.errors import Refused
@@ -83,6 +83,7 @@ class Deployment:
                 one = batcher.release
                 labels = (role, one.name, one.manifest.commit or "", one.model_sha256, one.manifest.data_sha256)
                 self._telemetry.tally.set(metrics.MODEL_INFO, *labels, value=1)
+                observation.describe(self._telemetry.tally, one)
 
     def _shadow(self, images: Pixels, answers: Probabilities) -> None:
         """Ask the canary what was answered already, and count where it differs."""

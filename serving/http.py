@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import httptools
 
-from serving import head
+from serving import correlation, head
 from serving.errors import Refused, overloaded
 from serving.requests import Admission, Answer, Request
 
@@ -216,7 +216,7 @@ class Connection(asyncio.Protocol):
             return
         self._reading = None
         self._unused = 0
-        request = Request(self._method, self._path, self._query, self._headers, bytes(self._body))
+        request = Request(self._method, self._path, self._query, self._headers, bytes(self._body), self._id())
         self._body = b""
         if len(self._pending) >= MOST_PIPELINED:
             self._refuse(overloaded("too many requests at once on a connection: take some answers first"))
@@ -224,6 +224,9 @@ class Connection(asyncio.Protocol):
             self._queue(
                 _Exchange(request, self._admitted, self._parser.get_http_version(), self._parser.should_keep_alive())
             )
+
+    def _id(self) -> bytes:
+        return correlation.request_id(self._headers.get(b"x-request-id"))
 
     # Answering.
 
@@ -270,6 +273,7 @@ class Connection(asyncio.Protocol):
             lines += (b"x-release: ", answer.release.encode(), b"\r\n")
         for name, value in answer.headers:
             lines += (name, b": ", value, b"\r\n")
+        lines += (b"x-request-id: ", exchange.request.id, b"\r\n")
         if not keep:
             lines.append(b"connection: close\r\n")
         elif exchange.version == "1.0":
@@ -286,7 +290,7 @@ class Connection(asyncio.Protocol):
         self._release(len(self._body))
         self._body = b""
         method = (self._parser.get_method() or b"").decode("latin-1")
-        self._queue(_Exchange(Request(method, "", b"", {}, b""), refused, "1.1", keep=False))
+        self._queue(_Exchange(Request(method, "", b"", {}, b"", self._id()), refused, "1.1", keep=False))
 
     def _release(self, size: int) -> None:
         size = min(size, self._held)

@@ -26,7 +26,8 @@ UNUSED = (
     "uvloop/*.c",
 )
 ENTRY = (
-    "import serving.supervisor, serving.worker, serving.protocols.rpc, serving.auth, serving.signature, serving.client"
+    "import serving.supervisor, serving.worker, serving.protocols.rpc, serving.auth, serving.signature, serving.client,"
+    " serving.traces, requests"
 )
 
 

@@ -10,6 +10,26 @@ from select import PIPE_BUF
 
 import msgspec
 
+DATASET = "slipway.server"
+NAMES = (
+    "@timestamp",
+    "log.level",
+    "event.dataset",
+    "event.action",
+    "process.pid",
+    "process.child.pid",
+    "process.exit_code",
+    "error.type",
+    "error.message",
+    "error.stack_trace",
+    "http.request.id",
+    "http.port",
+    "grpc.port",
+    "metrics.port",
+    "labels.release",
+    "seconds",
+)
+"""What lines about the server itself may say."""
 STANDARD_OUTPUT = 1
 
 
@@ -18,6 +38,7 @@ def event(action: str, level: str = "info", /, **fields: object) -> None:
     line = {
         "@timestamp": timestamp(time.time()),
         "log.level": level,
+        "event.dataset": DATASET,
         "event.action": action,
         "process.pid": os.getpid(),
     }

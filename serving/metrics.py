@@ -13,7 +13,10 @@ import msgspec
 
 
 class Metric(NamedTuple):
-    """Names and units as Prometheus' conventions have them. Gauges are sums over workers."""
+    """Names and units as Prometheus' conventions have them.
+
+    Gauges are sums over workers; a constant is a gauge that says the same in each.
+    """
 
     name: str
     kind: str
@@ -23,7 +26,6 @@ class Metric(NamedTuple):
 
 
 _SECONDS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-_PIXELS = tuple(range(16, 256, 16))
 
 REQUESTS = Metric("slipway_requests_total", "counter", "Requests answered", ("endpoint", "code", "release"))
 DURATION = Metric(
@@ -43,9 +45,11 @@ CONFIDENCE = Metric(
     ("release",),
     (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99),
 )
-INPUT_MEAN = Metric("slipway_input_mean", "histogram", "Mean pixel of sampled images, 0 to 255", ("release",), _PIXELS)
-INPUT_DEVIATION = Metric(
-    "slipway_input_deviation", "histogram", "Standard deviation of pixels of sampled images", ("release",), _PIXELS
+OBSERVED = Metric(
+    "slipway_observed_total", "counter", "Sampled images and answers by bin", ("release", "feature", "bin")
+)
+REFERENCE = Metric(
+    "slipway_reference_examples", "constant", "Held-out examples by the same bins", ("release", "feature", "bin")
 )
 SHADOW = Metric("slipway_shadow_images_total", "counter", "Images that a shadow answered too", ("release", "agreement"))
 MODEL_INFO = Metric(
@@ -54,6 +58,10 @@ MODEL_INFO = Metric(
     "Workers that serve a release",
     ("role", "release", "commit", "model_sha256", "data_sha256"),
 )
+MODEL_TIME = Metric(
+    "slipway_model_timestamp_seconds", "constant", "When the commit of a release was made", ("release",)
+)
+DATA_TIME = Metric("slipway_data_timestamp_seconds", "constant", "When its data was last changed", ("release",))
 LOADS = Metric("slipway_loads_total", "counter", "Releases loaded by workers", ("release", "outcome"))
 SWAPS = Metric("slipway_swaps_total", "counter", "Swaps to other releases", ("outcome",))
 WORKERS = Metric("slipway_workers", "gauge", "Workers that are ready")

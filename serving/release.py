@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from model import ModelError, examples, inputs, manifest
+from model import ModelError, examples, inputs, manifest, statistics
 from model.examples import Example
 from model.manifest import MODEL, Manifest
 from model.predictor import Predictor
 from model.release import BUNDLE, unpack
+from model.statistics import Reference
 from serving.errors import ServingError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
@@ -37,6 +38,7 @@ class Release:
     manifest: Manifest
     predictor: Predictor
     labels: tuple[str, ...]
+    reference: Reference | None = None
 
     @property
     def model_sha256(self) -> str:
@@ -54,13 +56,14 @@ def load(path: Path, public_key: Path | None = None, expected: str = "", max_bat
                 _verify(folder, public_key)
             described = manifest.load(folder)
             predictor = Predictor(folder / MODEL)
+            reference = statistics.load(folder)
             known = examples.load(folder / examples.NAME) if (folder / examples.NAME).is_file() else []
     except (ModelError, OSError) as error:
         raise ReleaseError(str(error)) from error
     name = described.version or f"dev-{described.files[MODEL][:8]}"
     if not NAME.fullmatch(name):  # it goes into headers and addresses
         raise ReleaseError(f"{path}: version {name!r} is no name of a release")
-    release = Release(name, described, predictor, tuple(described.labels))
+    release = Release(name, described, predictor, tuple(described.labels), reference)
     if expected and release.name != expected:
         raise ReleaseError(f"{path} is release {release.name}, but RELEASE={expected}")
     _check(path, release, max_batch)

@@ -17,6 +17,7 @@ COMPRESS_FROM = 1024
 """Smallest answer that is worth compressing, in bytes."""
 
 if TYPE_CHECKING:
+    from model.predictor import Probabilities
     from serving.protocols import Route
 
 encode = msgspec.json.Encoder().encode
@@ -30,6 +31,7 @@ class Request(NamedTuple):
     query: bytes
     headers: Mapping[bytes, bytes]
     body: bytes
+    id: bytes
 
     @property
     def media_type(self) -> str:
@@ -54,6 +56,8 @@ class Answer(NamedTuple):
     status: int = 200
     media_type: bytes = JSON
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    probabilities: Probabilities | None = None
+    """What the model said, for the log."""
 
 
 class Admission(NamedTuple):
@@ -64,8 +68,10 @@ class Admission(NamedTuple):
     client: str
 
 
-def as_json(content: object, release: str = "", status: int = 200) -> Answer:
-    return Answer(encode(content), release, status)
+def as_json(
+    content: object, release: str = "", status: int = 200, probabilities: Probabilities | None = None
+) -> Answer:
+    return Answer(encode(content), release, status, probabilities=probabilities)
 
 
 def error_body(refused: Refused) -> bytes:

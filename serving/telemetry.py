@@ -1,70 +1,41 @@
-"""What a worker remembers of each request until it has time: numbers for metrics, a line for the access log.
-
-A line holds no payload, no token and no address.
-"""
+"""What a worker remembers of each request until it has time: numbers for metrics, a line for the access log."""
 
 from __future__ import annotations
 
 import os
-import time
 from collections import defaultdict
+from typing import TYPE_CHECKING
 
-import msgspec
 import numpy as np
 
+from model import statistics
 from model.inputs import Pixels
 from model.predictor import Probabilities
-from serving import metrics
-from serving.logs import timestamp, write
+from serving import access, metrics, observation
+from serving.access import Model, Record
+from serving.logs import write
 from serving.release import Release
 from serving.tally import Tally
 
+if TYPE_CHECKING:
+    from serving.traces import Traces
+
 SAMPLED = 64
 """Most images of a release whose pixels are looked at between two flushes: enough for drift, constant in cost."""
-PROBES = {"v2.live", "v2.ready", "v2.model-ready", "sagemaker.ping"}
-"""What balancers ask several times a second; that all is well need not be said each time."""
 LINES = 256
 """Records that wait at most, so that writing them down never holds up requests for long."""
-_NAMES = {
-    "time": "@timestamp",
-    "level": "log.level",
-    "endpoint": "event.action",
-    "method": "http.request.method",
-    "path": "url.path",
-    "code": "http.response.status_code",
-    "duration": "event.duration",
-    "size": "http.request.body.bytes",
-    "release": "labels.release",
-    "client": "user.id",
-    "request_id": "http.request.id",
-    "trace": "trace.id",
-}
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-_encode_lines = msgspec.json.Encoder().encode_lines
-
-
-class Record(msgspec.Struct, omit_defaults=True, kw_only=True, rename=_NAMES.get):
-    """One answered request, as it is logged; the duration is in seconds until then."""
-
-    time: str = ""
-    level: str = ""
-    endpoint: str
-    method: str = ""
-    path: str = ""
-    code: str
-    release: str = ""
-    duration: float = 0
-    size: int = 0
-    client: str = ""
-    request_id: str = ""
-    trace: str = ""
 
 
 class Telemetry:
     """Of one worker. `flush` is called twice a second; everything before it is an append."""
 
-    def __init__(self, *, access_log: bool, counting: bool) -> None:
+    def __init__(self, *, access_log: bool, counting: bool, service: str = "", traces: Traces | None = None) -> None:
         self.tally = Tally()
+        self.models: dict[str, Model] = {}
+        """What lines say of releases, by name."""
+        self._service = service
+        self._traces = traces
         self._records: list[Record] = []
         self._access_log = access_log
         self._counting = counting
@@ -79,7 +50,7 @@ class Telemetry:
             return
         self._answers[release].append(answers)
         self._waits[release] += waits
-        if self._sampled[release] < SAMPLED:
+        if self._sampled[release] < SAMPLED and release.reference:
             self._sampled[release] += len(images)
             self._images[release].append(images)
 
@@ -98,14 +69,13 @@ class Telemetry:
         records, self._records = self._records, []
         if self._counting:
             self._count_requests(records)
-        if records and self._access_log:
-            now = timestamp(time.time())
-            records = [record for record in records if record.code != "200" or record.endpoint not in PROBES]
-            for record in records:
-                record.time = now
-                record.level = "error" if record.code.startswith("5") else "info"
-                record.duration = int(record.duration * 1e9)
-            write(_encode_lines(records))
+        if not records or not (self._access_log or self._traces):
+            return
+        records = access.complete(records, self.models, self._service)
+        if self._traces:
+            self._traces.add(records)
+        if self._access_log:
+            write(access.encode_lines(records))
 
     def _count_requests(self, records: list[Record]) -> None:
         durations = defaultdict(list)
@@ -124,10 +94,10 @@ class Telemetry:
             for position, count in enumerate(np.bincount(answers.argmax(axis=1)).tolist()):
                 if count:
                     self.tally.add(metrics.PREDICTIONS, release.name, release.labels[position], amount=count)
+            observation.count(self.tally, release, statistics.of_answers(answers))
         for release, found in self._images.items():
-            pixels = np.concatenate([images[:SAMPLED] for images in found])[:SAMPLED].reshape(-1, found[0][0].size)
-            self.tally.observe(metrics.INPUT_MEAN, release.name, values=pixels.mean(axis=1))
-            self.tally.observe(metrics.INPUT_DEVIATION, release.name, values=pixels.std(axis=1))
+            sample = np.concatenate([images[:SAMPLED] for images in found])[:SAMPLED]
+            observation.count(self.tally, release, statistics.of_images(sample))
         self._answers.clear()
         self._images.clear()
         self._waits.clear()

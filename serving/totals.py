@@ -27,7 +27,7 @@ class Totals(Collector):
         with self._lock:
             for sample in samples:
                 key = (sample.metric, sample.labels)
-                if METRICS[sample.metric].kind == "gauge":
+                if METRICS[sample.metric].kind in {"gauge", "constant"}:
                     gauges[key] = sample.values[0]
                 elif key in self._totals:
                     self._totals[key] = [old + new for old, new in zip(self._totals[key], sample.values, strict=True)]
@@ -46,7 +46,7 @@ class Totals(Collector):
             series = dict(self._totals)
             for gauges in self._gauges.values():
                 for key, value in gauges.items():
-                    series[key] = [series.get(key, [0.0])[0] + value]
+                    series[key] = [value + (series.get(key, [0.0])[0] if METRICS[key[0]].kind == "gauge" else 0)]
         for metric in METRICS.values():
             found = {labels: values for (name, labels), values in sorted(series.items()) if name == metric.name}
             if metric.kind == "histogram":

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import msgspec
 import uvloop
@@ -27,6 +28,9 @@ from serving.messages import Abort, Channel, Commit, Counted, Prepare, Prepared,
 from serving.target import Target
 from serving.telemetry import Telemetry
 
+if TYPE_CHECKING:
+    from serving.traces import Traces
+
 FLUSH = 0.5
 """Seconds between two times that telemetry goes to the supervisor."""
 ABORT = 0.5
@@ -40,7 +44,13 @@ class Worker:
         """Load the target. Raises ServingError."""
         self._settings = settings
         self._channel = channel
-        self._telemetry = Telemetry(access_log=settings.access_log, counting=settings.metrics)
+        self._traces = _traces(settings)
+        self._telemetry = Telemetry(
+            access_log=settings.access_log,
+            counting=settings.metrics,
+            service=settings.model_name,
+            traces=self._traces,
+        )
         self._pool = ThreadPoolExecutor(settings.threads, "inference") if settings.threads else None
         first = self._deploy(target, deployment.load(target, settings))
         self.app = App(settings, first, self._telemetry, self._swap)
@@ -85,6 +95,8 @@ class Worker:
             task.cancel()
         self._flush()
         await self._channel.close()
+        if self._traces:
+            self._traces.close(ABORT)
 
     async def _drain(self) -> None:
         """Readiness first, so that a load balancer looks elsewhere while everything is still answered."""
@@ -167,6 +179,14 @@ class Worker:
         self.app.deployment.describe()
         self._telemetry.flush()
         self._channel.send(Counted(tally.take()))
+
+
+def _traces(settings: Settings) -> Traces | None:
+    if not settings.traces:
+        return None
+    from serving.traces import Traces  # noqa: PLC0415 (20 MB that a server without spans does not need)
+
+    return Traces(settings)
 
 
 async def _main(control: socket.socket, listening: socket.socket, grpc_port: int, target: Target) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
+from pipelines import logs
 from pipelines.clusters import deploy, manifests, pod_security, references, schemas
 from pipelines.clusters.manifests import Rendered
 from pipelines.command import PipelineError, run
@@ -49,6 +50,7 @@ def check(chosen: Settings) -> None:
 
 def push(environment: str, chosen: Settings) -> None:
     """Check an overlay and bring it to its cluster. Raises PipelineError."""
+    logs.note(environment=environment, release=environments.current(environment))
     rendered = manifests.read(f"overlays/{environment}", manifests.overlay(environment))
     if found := list(_problems(rendered, chosen)):
         raise PipelineError("\n  ".join((f"{environment} is not deployed:", *found)))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from model import manifest
+from model import manifest, statistics
 from model.examples import NAME as EXAMPLES
 from model.manifest import MODEL
 from model.release import unpack
@@ -19,11 +19,11 @@ from pipelines import params
 from pipelines.command import PipelineError
 from pipelines.delivery import archive, card, examples, sbom, wheels
 from pipelines.delivery.settings import Settings
+from pipelines.dvc import DATA
 from pipelines.review import metrics
 from pipelines.review.repository import git
 from pipelines.training.dataset import ARTIFACTS
 
-REFERENCE = Path("dataset", "reference.json")
 INSTALLER = Path("serving", "install.py")
 SOURCES = ("model", "serving")
 MOST = 4_000_000_000
@@ -34,19 +34,21 @@ def build(tag: str, commit: str, settings: Settings, path: Path) -> manifest.Man
     """Write the archive of what is in artifacts/, and return its manifest. Raises PipelineError."""
     measured = metrics.load(ARTIFACTS)
     described = manifest.load(ARTIFACTS)
+    committed = _time(commit)
     described = msgspec.structs.replace(
         described,
         version=tag,
         commit=commit,
+        committed=committed.timestamp(),
+        data_committed=_time(commit, f"{DATA}.dvc").timestamp(),
         files={MODEL: described.files[MODEL]},
         metrics=measured["quantized"] | {"agreement": measured["agreement"]},
     )
     amounts = msgspec.to_builtins(params.load().evaluate.behaviour.robustness)
-    committed = datetime.fromisoformat(git("show", "--no-patch", "--format=%cI", commit).strip())
     files: dict[str, Path | bytes] = {
         MODEL: ARTIFACTS / MODEL,
         manifest.NAME: manifest.encode(described),
-        REFERENCE.name: ARTIFACTS / REFERENCE,
+        statistics.NAME: ARTIFACTS / statistics.NAME,
         EXAMPLES: examples.make(ARTIFACTS, described.labels),
         "MODEL_CARD.md": card.render(settings.card, described, measured, amounts).encode(),
         sbom.NAME: sbom.make(described, settings.card.name, committed),
@@ -61,6 +63,11 @@ def build(tag: str, commit: str, settings: Settings, path: Path) -> manifest.Man
         files |= {f"server/wheels/{wheel.name}": wheel for wheel in place.iterdir()}
         archive.pack({f"{tag}/{name}": content for name, content in files.items()}, path)
     return described
+
+
+def _time(commit: str, *path: str) -> datetime:
+    """Return when a commit was made, or the last one that changed a path."""
+    return datetime.fromisoformat(git("log", "--max-count=1", "--format=%cI", commit, "--", *path).strip())
 
 
 def read(path: Path, tag: str, folder: Path) -> manifest.Manifest:

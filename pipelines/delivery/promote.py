@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 
+from pipelines import logs
 from pipelines.command import PipelineError, run
 from pipelines.delivery import environments, merge_request, settings, tags
 from pipelines.delivery.environments import NOTHING, PRODUCTION, STAGING
@@ -32,6 +33,7 @@ def main() -> None:
 
 def promote(environment: str, tag: str) -> None:
     """Raise PipelineError when the release may not run there; nothing has changed then."""
+    logs.note(environment=environment, release=tag)
     running = environments.current(environment)
     if running == tag:
         raise PipelineError(f"{environment} has {tag} already")

@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 from model.release import BUNDLE, PROVENANCE
+from pipelines import logs
 from pipelines.command import atomic, run
 from pipelines.delivery import announce, bundle, provenance, settings, signing, store
 from pipelines.delivery.preconditions import check
@@ -37,6 +38,7 @@ def main() -> None:
 
 def release(tag: str) -> None:
     """Raise PipelineError when the tag may not be released; exit with the review's code when its model may not."""
+    logs.note(release=tag)
     chosen = settings.load()
     signed = chosen.releases or chosen.signing.public_key or chosen.signing.identity
     if signed:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from pipelines import logs
 from pipelines.command import PipelineError, run
 from pipelines.delivery import environments, merge_request, servers
 
@@ -41,6 +42,7 @@ def rollback(environment: str, tag: str | None = None) -> str:
     if target not in (ran := {change.release for change in environments.history(environment)}):
         known = ", ".join(sorted(filter(None, ran))) or "none"
         raise PipelineError(f"{target} has never run in {environment}, which knows {known}: promote it instead")
+    logs.note(environment=environment, release=target)
     environments.commit(environment, target, f"Roll {environment} back to {target}\n\nInstead of {running}.")
     print(f"{environment}: {target} instead of {running}, once this commit is on main")
     return target

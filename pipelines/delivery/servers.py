@@ -25,6 +25,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipelines import logs
 from pipelines.command import PipelineError, run
 from pipelines.delivery import environments, settings
 
@@ -49,6 +50,7 @@ def main() -> None:
 def play(playbook: str, environment: str, options: Sequence[str] = ()) -> int:
     """Run a playbook and return its exit code. Raises PipelineError when there is nothing that it could do."""
     release = environments.current(environment)
+    logs.note(environment=environment, release=release)
     inventory = FOLDER / "inventories" / environment
     if not serves(environment):
         raise PipelineError(

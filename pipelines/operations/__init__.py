@@ -1,1 +1,1 @@
-"""How a model is kept well once it serves."""
+"""Keeps a model well once it serves."""

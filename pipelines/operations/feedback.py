@@ -40,7 +40,7 @@ class Line(msgspec.Struct, frozen=True):
     """One of the server's log; lines of other events lack these."""
 
     request: str | None = msgspec.field(default=None, name="http.request.id")
-    answered: str | list[str] | None = msgspec.field(default=None, name="labels.class")
+    answered: str | None = msgspec.field(default=None, name="labels.class")
     release: str | None = msgspec.field(default=None, name="labels.release")
 
 
@@ -111,8 +111,7 @@ def _answers(log: Path) -> Iterator[tuple[str, Answer]]:
                 line = msgspec.json.decode(text, type=Line)
             except msgspec.MsgspecError as error:
                 raise PipelineError(f"{log}: line {number} is none of the server's log: {error}") from error
-            # One label cannot say which of several pictures was right.
-            if line.request and isinstance(line.answered, str) and line.release is not None:
+            if line.request and line.answered is not None and line.release is not None:
                 yield line.request, Answer(line.release, line.answered)
 
 

@@ -22,7 +22,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from model import ModelError
-from pipelines import params
+from pipelines import logs, params
 from pipelines.command import PipelineError, atomic, run
 from pipelines.review import candidate, freshness, judgement, junit, page, report, repository
 from pipelines.review.comment import post
@@ -48,6 +48,7 @@ def main() -> None:
         said = f"## {report.MARKS[Verdict.FAIL]} The model was not judged\n\n{plain(str(error))}\n"
         print(post(lambda limit: said[:limit], name, os.environ))
         raise
+    logs.note(verdict=review.verdict)
     print(post(lambda limit: report.render(review, limit), name, os.environ))
     _show(review)
     if not review.may_merge:

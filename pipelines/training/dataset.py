@@ -20,7 +20,7 @@ from pipelines.training.schema import Schema
 ARTIFACTS = Path("artifacts")
 FOLDER = ARTIFACTS / "dataset"
 WEIGHTS = ARTIFACTS / "model.weights.h5"
-IMAGES, EXAMPLES, SCHEMA, REFERENCE = "images.npy", "examples.parquet", "schema.json", "reference.json"
+IMAGES, EXAMPLES, SCHEMA = "images.npy", "examples.parquet", "schema.json"
 PREDICTIONS, BEHAVIOUR = "predictions.parquet", "behaviour.parquet"
 COLUMNS = ("id", "label", "split")
 ANSWERS = ("quantized", "float")

@@ -15,7 +15,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from model import manifest
+from model import manifest, statistics
 from model.manifest import FLOAT_MODEL, MODEL
 from model.predictor import Predictor, Probabilities
 from pipelines import params
@@ -26,7 +26,7 @@ from pipelines.training.dataset import ANSWERS, ARTIFACTS, BEHAVIOUR, PREDICTION
 
 
 def evaluate(dataset: Dataset, folder: Path, settings: params.Params) -> dict[str, Any]:
-    """Write predictions, plots and metrics of the model in a folder, and return the metrics.
+    """Write predictions, plots, metrics and reference statistics of the model in a folder, and return the metrics.
 
     Raises ManifestError when the files are not those that their manifest describes.
     """
@@ -54,6 +54,8 @@ def evaluate(dataset: Dataset, folder: Path, settings: params.Params) -> dict[st
     }
     write_table(predictions(dataset, indices, quantized, reference), folder / PREDICTIONS)
     write_table(held, folder / BEHAVIOUR)
+    with atomic(folder / statistics.NAME) as path:
+        path.write_bytes(statistics.encode(statistics.refer(dataset.batches(indices), quantized, labels)))
     _write_plots(dataset, folder, indices, quantized, chosen)
     with atomic(folder / "metrics.json") as path:
         path.write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")

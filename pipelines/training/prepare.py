@@ -20,7 +20,7 @@ from model.inputs import InputError, Shape, decode, to_pixels
 from pipelines import params
 from pipelines.command import PipelineError, run
 from pipelines.dvc import DATA
-from pipelines.training import dataset, reference, shards, split
+from pipelines.training import dataset, shards, split
 from pipelines.training.schema import Decoded, Schema, check, describe
 
 RESERVED = {"id", *dataset.ANSWERS}
@@ -41,10 +41,7 @@ def prepare(data: Path, folder: Path, settings: params.Prepare) -> Schema:
     table, schema = describe(columns, decoded, settings)
     check(schema, data)
     pq.write_table(table, folder / dataset.EXAMPLES, compression="zstd")
-    result = dataset.Dataset(folder)
     (folder / dataset.SCHEMA).write_bytes(msgspec.json.format(msgspec.json.encode(schema)) + b"\n")
-    statistics = reference.compute(result.batches(result.indices(split.TRAIN)), schema.counts[split.TRAIN])
-    (folder / dataset.REFERENCE).write_bytes(msgspec.json.format(msgspec.json.encode(statistics)) + b"\n")
     return schema
 
 

@@ -45,7 +45,7 @@ async def predict(app: App, request: Request, version: str) -> Answer:
     release = batcher.release
     answers = await classify(app, batcher, _pictures(request, app.settings.max_images))
     predictions = [_prediction(row, release.labels, top) for row in answers]
-    return as_json(Predictions(release.name, predictions), release.name)
+    return as_json(Predictions(release.name, predictions), release.name, probabilities=answers)
 
 
 async def classify(app: App, batcher: Batcher, pictures: list[bytes]) -> Probabilities:

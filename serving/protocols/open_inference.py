@@ -131,11 +131,12 @@ def _answer(asked: InferRequest[Any], answers: Probabilities, name: str, version
     flags = asked.outputs[0].parameters if asked.outputs else {}
     if flags.get("binary_data", asked.parameters.get("binary_data_output", False)) is not True:
         output = Output(OUTPUT, "FP32", answers.shape, answers.ravel().tolist())
-        return Answer(encode(InferResponse(name, version, [output], asked.id)), version)
+        body = encode(InferResponse(name, version, [output], asked.id))
+        return Answer(body, version, probabilities=answers)
     binary = answers.tobytes()
     output = Output(OUTPUT, "FP32", answers.shape, None, {"binary_data_size": len(binary)})
     head = encode(InferResponse(name, version, [output], asked.id))
-    return Answer(head + binary, version, 200, BINARY, ((LENGTH, b"%d" % len(head)),))
+    return Answer(head + binary, version, 200, BINARY, ((LENGTH, b"%d" % len(head)),), answers)
 
 
 async def live(app: App, request: Request, version: str) -> Answer:  # noqa: ARG001 (as every handler)

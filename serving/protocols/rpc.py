@@ -13,13 +13,14 @@ import grpc.aio
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from serving import tensors, tls
+from model.predictor import Probabilities
+from serving import correlation, tensors, tls
+from serving.access import Record
 from serving.app import FAILED, App
 from serving.config import Settings
 from serving.errors import Refused, ServingError
 from serving.protocols import open_inference
 from serving.protocols import open_inference_pb2 as pb
-from serving.telemetry import Record
 from serving.tensors import INPUT, OUTPUT
 
 SERVICE = "inference.GRPCInferenceService"
@@ -39,11 +40,14 @@ _CODES = {
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
 
+_Reply = tuple[Any, str, Probabilities | None]
+"""A message, the release that gave it, and what the model said."""
+
 
 class _Method(NamedTuple):
-    """What answers a message with another and the release that gave it, and the scope that a client needs for it."""
+    """What answers a message with another, and the scope that a client needs."""
 
-    answer: Callable[[App, Any], Awaitable[tuple[Any, str]]]
+    answer: Callable[[App, Any], Awaitable[_Reply]]
     scope: str
     request: Any
     response: Any
@@ -89,8 +93,12 @@ def _handler(app: App, name: str, method: _Method) -> Any:  # noqa: ANN401 (grpc
     async def answer(messages: Any, context: Any) -> Any:  # noqa: ANN401, ARG001 (grpc has no types)
         started = time.perf_counter()
         app.in_flight += 1
-        code, said, release, client, size = grpc.StatusCode.OK, "", "", "", 0
+        code, said, release, client, size, answers = grpc.StatusCode.OK, "", "", "", 0, None
         metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+        request_id = correlation.request_id(metadata.get("x-request-id", "").encode())
+        parent = correlation.parent(metadata.get("traceparent", "").encode())
+        trail = app.follow(parent)
+        context.set_trailing_metadata((("x-request-id", request_id.decode()),))
         try:
             authorization = metadata.get("authorization")
             address = _address(context) if app.counts_by_address else ""
@@ -100,7 +108,7 @@ def _handler(app: App, name: str, method: _Method) -> Any:  # noqa: ANN401 (grpc
             if message is grpc.aio.EOF:
                 raise Refused(400, "there is no message")  # noqa: TRY301 (answered as any other)
             size = len(message)
-            reply, release = await method.answer(app, method.request.FromString(message))
+            reply, release, answers = await method.answer(app, method.request.FromString(message))
         except Refused as refused:
             code, said = _CODES.get(refused.status, grpc.StatusCode.INVALID_ARGUMENT), refused.message
         except DecodeError:
@@ -108,12 +116,13 @@ def _handler(app: App, name: str, method: _Method) -> Any:  # noqa: ANN401 (grpc
         except TimeoutError:
             code, said = grpc.StatusCode.DEADLINE_EXCEEDED, "the request took too long to arrive"
         except Exception as error:  # noqa: BLE001 (whatever it is, the client gets a status and the log the reason)
-            app.failed(error)
+            app.failed(error, request_id)
             code, said = grpc.StatusCode.INTERNAL, FAILED.message
         finally:
             app.in_flight -= 1
         app.telemetry.remember(
             Record(
+                time=started,
                 endpoint=endpoint,
                 method="POST",
                 path=f"/{SERVICE}/{name}",
@@ -122,8 +131,11 @@ def _handler(app: App, name: str, method: _Method) -> Any:  # noqa: ANN401 (grpc
                 duration=time.perf_counter() - started,
                 size=size,
                 client=client if app.authenticator else "",
-                request_id=metadata.get("x-request-id", "")[:128],
-                trace=metadata.get("traceparent", "")[3:35],
+                label=answers,
+                request_id=request_id.decode(),
+                trace=parent.trace if parent else "",
+                span=parent.span if parent else "",
+                trail=trail,
             )
         )
         if code is not grpc.StatusCode.OK:
@@ -138,7 +150,7 @@ def _address(context: Any) -> str:  # noqa: ANN401 (grpc has no types)
     return str(context.peer()).partition(":")[2].rpartition(":")[0].strip("[]")
 
 
-async def _infer(app: App, asked: Any) -> tuple[Any, str]:  # noqa: ANN401 (a generated class)
+async def _infer(app: App, asked: Any) -> _Reply:  # noqa: ANN401 (a generated class)
     _check_name(app, asked.model_name)
     batcher = app.deployment.choose(asked.model_version)
     if len(asked.inputs) != 1:
@@ -163,7 +175,7 @@ async def _infer(app: App, asked: Any) -> tuple[Any, str]:  # noqa: ANN401 (a ge
         reply.raw_output_contents.append(answers.tobytes())
     else:
         reply.outputs[0].contents.fp32_contents.extend(answers.ravel())
-    return reply, name
+    return reply, name, answers
 
 
 def _check_name(app: App, name: str) -> None:
@@ -171,27 +183,27 @@ def _check_name(app: App, name: str) -> None:
         raise Refused(404, f"no model {name[:40]!r}: it is {app.settings.model_name!r}")
 
 
-async def _server_live(app: App, asked: Any) -> tuple[Any, str]:  # noqa: ANN401, ARG001
-    return pb.ServerLiveResponse(live=True), ""
+async def _server_live(app: App, asked: Any) -> _Reply:  # noqa: ANN401, ARG001
+    return pb.ServerLiveResponse(live=True), "", None
 
 
-async def _server_ready(app: App, asked: Any) -> tuple[Any, str]:  # noqa: ANN401, ARG001
-    return pb.ServerReadyResponse(ready=app.ready), ""
+async def _server_ready(app: App, asked: Any) -> _Reply:  # noqa: ANN401, ARG001
+    return pb.ServerReadyResponse(ready=app.ready), "", None
 
 
-async def _model_ready(app: App, asked: Any) -> tuple[Any, str]:  # noqa: ANN401
+async def _model_ready(app: App, asked: Any) -> _Reply:  # noqa: ANN401
     _check_name(app, asked.name)
-    return pb.ModelReadyResponse(ready=app.ready), app.deployment.choose(asked.version).release.name
+    return pb.ModelReadyResponse(ready=app.ready), app.deployment.choose(asked.version).release.name, None
 
 
-async def _server_metadata(app: App, asked: Any) -> tuple[Any, str]:  # noqa: ANN401, ARG001
-    return pb.ServerMetadataResponse(**open_inference.SERVER), ""
+async def _server_metadata(app: App, asked: Any) -> _Reply:  # noqa: ANN401, ARG001
+    return pb.ServerMetadataResponse(**open_inference.SERVER), "", None
 
 
-async def _model_metadata(app: App, asked: Any) -> tuple[Any, str]:  # noqa: ANN401
+async def _model_metadata(app: App, asked: Any) -> _Reply:  # noqa: ANN401
     _check_name(app, asked.name)
     release = app.deployment.choose(asked.version or "stable").release
-    return pb.ModelMetadataResponse(**open_inference.describe(app, release)), release.name
+    return pb.ModelMetadataResponse(**open_inference.describe(app, release)), release.name, None
 
 
 _METHODS = {

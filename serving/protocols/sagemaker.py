@@ -18,7 +18,7 @@ from serving import tensors
 from serving.errors import Refused
 from serving.protocols import Route, images, tensorflow_serving
 from serving.protocols.open_inference import ready
-from serving.requests import Answer, Request, encode
+from serving.requests import Answer, Request, as_json, encode
 from serving.tensors import Grey, Row
 
 if TYPE_CHECKING:
@@ -83,10 +83,11 @@ def _answer(answers: Probabilities, request: Request, kind: str, release: str) -
     if wanted == NPY:
         buffer = io.BytesIO()
         np.save(buffer, answers, allow_pickle=False)
-        return Answer(buffer.getvalue(), release, 200, NPY.encode())
+        return Answer(buffer.getvalue(), release, 200, NPY.encode(), (), answers)
     if wanted in LINES:
-        return Answer(b"".join(encode(row) + b"\n" for row in answers.tolist()), release, 200, wanted.encode())
-    return Answer(encode({"predictions": answers.tolist()}), release)
+        lines = b"".join(encode(row) + b"\n" for row in answers.tolist())
+        return Answer(lines, release, 200, wanted.encode(), (), answers)
+    return as_json({"predictions": answers.tolist()}, release, probabilities=answers)
 
 
 ROUTES = [

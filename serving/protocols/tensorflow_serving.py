@@ -56,7 +56,7 @@ async def predict(app: App, request: Request, version: str) -> Answer:
     pixels = tensors.batch(array, batcher.release.predictor.input_shape, app.settings.max_images)
     answers = await app.deployment.submit(batcher, pixels)
     key = "outputs" if asked.instances is None else "predictions"
-    return as_json({key: answers.tolist()}, batcher.release.name)
+    return as_json({key: answers.tolist()}, batcher.release.name, probabilities=answers)
 
 
 def _plain(given: Any) -> Any:  # noqa: ANN401 (one of the forms above)

@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model import manifest
+from model import manifest, statistics
 from model.inputs import Pixels
 from model.manifest import MODEL
 from model.predictor import Predictor, Probabilities
+from pipelines.training.dataset import Dataset
 from tests.conftest import ROOT, need, wait_for
 
 Json = Any
@@ -202,6 +203,11 @@ def make_release(folder: Path, trained: Path, version: str, file: str = MODEL) -
     described = json.loads((trained / manifest.NAME).read_text())
     described |= {"version": version, "commit": "c0ffee", "files": {MODEL: manifest.sha256(folder / MODEL)}}
     (folder / manifest.NAME).write_text(json.dumps(described))
+    dataset = Dataset(trained / "dataset")
+    held = dataset.indices("test")
+    answers = np.concatenate([Predictor(folder / MODEL).predict(images) for images in dataset.batches(held)])
+    reference = statistics.refer(dataset.batches(held), answers, dataset.schema.labels)
+    (folder / statistics.NAME).write_bytes(statistics.encode(reference))
 
 
 def infer_body(images: Pixels, **extra: object) -> dict[str, object]:

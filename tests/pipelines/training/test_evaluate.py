@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from model import statistics
 from model.manifest import FLOAT_MODEL, MODEL, ManifestError
 from model.predictor import Predictor
 from pipelines import params
@@ -46,6 +47,18 @@ def test_predictions_are_the_predictors(evaluated: Path) -> None:
         assert np.array_equal(recorded, np.concatenate(batches))
     assert table["id"].to_pylist() == dataset.examples["id"].take(test).to_pylist()
     assert table["label"].to_pylist() == [dataset.schema.labels[target] for target in dataset.targets[test]]
+
+
+def test_the_reference_is_what_the_server_will_count(evaluated: Path) -> None:
+    """It has every test example once, and the answers are those of the file that ships."""
+    dataset = Dataset(evaluated / "dataset")
+    test = dataset.indices("test")
+    found = statistics.load(evaluated)
+    assert found
+    assert {sum(feature.counts) for feature in found.features.values()} == {len(test)}
+    answers = np.concatenate([Predictor(evaluated / MODEL).predict(images) for images in dataset.batches(test)])
+    labels = dataset.schema.labels
+    assert found.answers == dict(zip(labels, np.bincount(answers.argmax(axis=1), minlength=10).tolist(), strict=True))
 
 
 def test_metrics_follow_from_the_predictions(evaluated: Path) -> None:

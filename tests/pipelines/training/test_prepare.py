@@ -115,16 +115,6 @@ def test_numbers_sort_as_numbers(tmp_path: Path) -> None:
     assert prepare(tmp_path / "data", tmp_path / "out", SETTINGS).labels == [str(number) for number in range(12)]
 
 
-def test_reference_statistics(digits: Path, tmp_path: Path) -> None:
-    """The reference counts every training image and pixel once."""
-    schema = prepare(digits, tmp_path / "out", SETTINGS)
-    reference = msgspec.json.decode((tmp_path / "out" / "reference.json").read_bytes())
-    training = sum(schema.counts["train"].values())
-    assert reference["examples"] == training == sum(reference["brightness"]) == sum(reference["contrast"])
-    assert [sum(channel) for channel in reference["pixels"]] == [training * 12 * 10] * 3
-    assert reference["labels"] == schema.counts["train"]
-
-
 @pytest.mark.parametrize(
     ("columns", "message"),
     [

@@ -56,7 +56,7 @@ def test_warm_start(trained: Path, tmp_path: Path) -> None:
     [
         ({"initial_weights": "nowhere.weights.h5"}, r"weights nowhere\.weights\.h5 are missing"),
         ({"network": "mlp"}, "does not fit the network mlp"),
-        ({"learning_rate": 1e30, "epochs": 2}, "no longer a number: lower train.learning_rate"),
+        ({"learning_rate": 1e37, "epochs": 2}, "no longer a number: lower train.learning_rate"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(
