@@ -88,18 +88,19 @@ def test_labels_that_cannot_be_used(folder: Path, text: str, said: str) -> None:
 
 
 def test_the_command(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Prints a line for each release and writes the same as JSON; what is no log is named by its line."""
+    """Prints a line for each release and writes the same as JSON, whatever other programs put into the log."""
     labels = folder / "labels.csv"
     labels.write_text("request_id,label\n1,7\n2,1\n")
     log = write(folder, answered("1", "7"), answered("2", "7"))
+    log.write_text("INFO: no JSON\n" + log.read_text() + '{"http.request.id": "1", "lab')
     monkeypatch.setattr(feedback, "OUTPUT", folder / "feedback.json")
     monkeypatch.setattr(sys, "argv", ["feedback", str(labels), str(log)])
     feedback.main()
     assert "0.5000" in capsys.readouterr().out
     written = json.loads((folder / "feedback.json").read_text())["releases"]["v1.0.0"]
     assert (written["accuracy"], written["examples"]) == (0.5, 2)
-    log.write_text(log.read_text() + "not JSON\n")
-    with pytest.raises(PipelineError, match="line 3 is none of the server's log"):
+    log.write_text("INFO: no JSON\n")
+    with pytest.raises(PipelineError, match="is it the server's log"):
         feedback.main()
 
 
