@@ -112,6 +112,8 @@ def templates(folder: str) -> Environment:
         block_end_string="%]",
         variable_start_string="[[",
         variable_end_string="]]",
+        comment_start_string="[#",
+        comment_end_string="#]",
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
