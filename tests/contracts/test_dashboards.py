@@ -151,3 +151,15 @@ def test_a_variable_without_a_value_is_named() -> None:
     """The tests give each one a value."""
     with pytest.raises(KeyError, match="unknown"):
         substitute("a{b=$unknown}", {})
+
+
+def test_provisioning_is_what_the_document_says() -> None:
+    """Grafana looks where the document puts files, and the cluster brings all of them."""
+    provisioning = ROOT / "monitoring" / "grafana" / "provisioning"
+    (provider,) = yaml.safe_load((provisioning / "dashboards" / "slipway.yaml").read_text())["providers"]
+    assert provider["options"]["path"] in (ROOT / "docs" / "dashboards.md").read_text()
+    (source,) = yaml.safe_load((provisioning / "datasources" / "prometheus.yaml").read_text())["datasources"]
+    assert source["type"] == "prometheus"
+    (made,) = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())["configMapGenerator"]
+    assert made["files"] == [f"{name}.json" for name in DASHBOARDS]
+    assert made["options"]["labels"] == {"grafana_dashboard": "1"}
