@@ -1,6 +1,6 @@
 """Dashboards of Grafana, written from monitoring/panels/ and the objectives.
 
-python -m pipelines.operations.dashboards
+make rules
 """
 
 from __future__ import annotations

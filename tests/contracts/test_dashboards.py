@@ -10,83 +10,24 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines.operations import dashboards, history, panels, rules
-from pipelines.recovery import metrics as recovery
-from serving.metrics import METRICS
+from pipelines.operations import dashboards, panels, rules
 from tests.conftest import ROOT
 from tests.contracts.dashboards import DASHBOARDS, FOLDER, queries, read, substitute, variables
-
-PARTS = {"counter": ("",), "gauge": ("",), "constant": ("",), "histogram": ("_bucket", "_sum", "_count")}
-OTHERS = {
-    "node exporter": {
-        "node_cpu_seconds_total",
-        "node_filesystem_avail_bytes",
-        "node_filesystem_size_bytes",
-        "node_memory_MemAvailable_bytes",
-        "node_memory_MemTotal_bytes",
-    },
-    "HAProxy": {
-        "haproxy_backend_active_servers",
-        "haproxy_backend_current_queue",
-        "haproxy_backend_retry_warnings_total",
-        "haproxy_frontend_http_responses_total",
-    },
-    "ansible/library/deployment.py": {"slipway_deployment_timestamp_seconds"},
-}
-"""Metrics that programs of others show: tests/system/test_dashboards.py asks them."""
-WORDS = {
-    "avg",
-    "by",
-    "count",
-    "group_left",
-    "histogram_quantile",
-    "max",
-    "min",
-    "on",
-    "or",
-    "rate",
-    "increase",
-    "sum",
-    "time",
-}
-
-
-def declared() -> set[str]:
-    """Return every metric that the server, the pipeline, the rules and the programs beside them have."""
-    own = {f"{metric.name}{part}" for metric in METRICS.values() for part in PARTS[metric.kind]}
-    written = {value for module in (recovery, history) for name, value in vars(module).items() if name.isupper()}
-    recorded = {
-        rule["record"]
-        for file in (ROOT / "monitoring" / "rules").glob("*.yml")
-        for group in yaml.safe_load(file.read_text())["groups"]
-        for rule in group["rules"]
-        if "record" in rule
-    }
-    texts = {name for name in written if isinstance(name, str) and name.startswith("slipway_")}
-    return own | texts | recorded | set().union(*OTHERS.values())
-
-
-def asked(expression: str) -> set[str]:
-    """Return the metrics of an expression: its words, without what stands in quotes, braces, brackets or after by."""
-    bare = re.sub(r'"[^"]*"', "", expression)
-    bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]", "", bare)
-    bare = re.sub(r"\b(by|on|ignoring|group_left|group_right|without)\s*\([^)]*\)", "", bare)
-    return {word for word in re.findall(r"(?<![\w$.])[a-z_][\w:]*", bare) if word not in WORDS}
+from tests.contracts.series import asked, known
 
 
 @pytest.mark.parametrize("name", DASHBOARDS)
 def test_every_metric_is_declared(name: str) -> None:
-    """What a query asks for, and what a variable is filled with, is named in code, in rules or above."""
-    known = declared()
+    """What a query asks for, and what a variable is filled with, is what the code, the rules or an exporter say."""
     expressions = [expression for _, _, expression in queries(read(name))]
     expressions += [metric for metric, _ in variables(read(name)).values()]
     for expression in expressions:
         assert asked(expression), expression
-        assert asked(expression) <= known, expression
+        assert asked(expression) <= known(), expression
 
 
 def test_they_are_written_from_their_panels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`python -m pipelines.operations.dashboards` would change nothing."""
+    """`make rules` would change nothing."""
     monkeypatch.chdir(ROOT)
     described = panels.load(rules.load())
     assert sorted(described) == DASHBOARDS

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from pipelines import logs
 from pipelines.command import PipelineError
 from pipelines.operations import history
+from tests.conftest import ROOT
 
 
 def line(command: str, seconds: float = 1, outcome: str = "success", **more: str) -> str:
@@ -47,6 +52,16 @@ def test_runs_verdicts_and_times(tmp_path: Path) -> None:
         "inconclusive": 0,
         "no-incumbent": 0,
     }
+
+
+def test_a_command_s_own_line_is_read(tmp_path: Path) -> None:
+    """What a real one leaves where PIPELINE_LOG says."""
+    log = tmp_path / "pipeline.log"
+    command = [sys.executable, "-m", "pipelines.delivery.promote", "nowhere", "v1.2.3"]
+    subprocess.run(command, cwd=ROOT, env=os.environ | {logs.VARIABLE: str(log)}, capture_output=True, check=False)
+    (line,) = history.read(log)
+    assert (line.command, line.outcome) == ("delivery.promote", history.FAILURE)
+    assert 0 < line.duration < 60e9
 
 
 def test_a_line_that_is_none_is_named(tmp_path: Path) -> None:
