@@ -134,8 +134,9 @@ watch: report ## Serve, ask and watch the newest model on this machine
 drift: $(ENVIRONMENT) ## Hold what PROMETHEUS=http://127.0.0.1:9090 has seen against what releases were evaluated on
 	@python -m pipelines.operations.drift --prometheus "$$PROMETHEUS"
 
-rules: $(ENVIRONMENT) ## Write monitoring/rules/ from monitoring/objectives.yaml and monitoring/templates/
+rules: $(ENVIRONMENT) ## Write rules and dashboards from monitoring/objectives.yaml, templates/ and panels/
 	@python -m pipelines.operations.rules
+	@python -m pipelines.operations.dashboards
 
 retrain: $(ENVIRONMENT) ## Train again on main, with new data of SOURCE=... if given, and ask for one merge request
 	@python -m pipelines.operations.retrain $(if $(SOURCE),"$$SOURCE")

@@ -4,8 +4,8 @@
         GITLAB_TRIGGER_TOKEN=... python -m pipelines.operations.receiver
 
 or GITHUB_REPOSITORY=team/digits and GITHUB_TOKEN. Alerts go to POST /alerts with the token as a bearer's; /healthz says
-whether it is up, /metrics how often it asked. Logs are JSON lines in the words of the Elastic Common Schema; of what was
-sent they hold names alone.
+whether it is up, /metrics how often it asked. Logs are JSON lines in the words of the Elastic Common Schema; of what
+was sent they hold names alone.
 """
 
 from __future__ import annotations

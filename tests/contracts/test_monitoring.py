@@ -13,57 +13,22 @@ import pytest
 import yaml
 
 from pipelines.operations import rules
-from pipelines.operations.receiver import REQUESTS
-from pipelines.recovery import metrics as recovery
 from serving import config
-from serving.metrics import DURATION, METRICS
+from serving.metrics import DURATION
 from tests.conftest import ROOT, need
+from tests.contracts.series import FILES, RULES, asked, known
 
 FOLDER = ROOT / "monitoring"
 EXAMPLE = "https://git.example.com/ml/digits/-/blob/main/monitoring/runbooks"
 """Where the tests of rules expect runbooks."""
 HEADINGS = ["Meaning", "Impact", "Diagnosis", "Mitigation"]
-FILES = sorted((FOLDER / "rules").glob("*.yml"))
 TESTS = sorted((FOLDER / "tests").glob("*.yml"))
 RUNBOOKS = sorted((FOLDER / "runbooks").glob("*.md"))
-RULES: list[dict[str, Any]] = [
-    rule for file in FILES for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"]
-]
 ALERTS = [rule for rule in RULES if "alert" in rule]
-OTHERS = {
-    *("up", "haproxy_frontend_http_responses_total", "haproxy_server_http_responses_total", "haproxy_server_status"),
-    *("node_cpu_seconds_total", "node_memory_MemAvailable_bytes", "node_memory_MemTotal_bytes"),
-    *("node_filesystem_avail_bytes", "node_filesystem_size_bytes"),
-}
-"""Of Prometheus, HAProxy and node exporter."""
-WORDS = {"and", "or", "unless", "by", "on", "bool", "group_left"}
 COMMANDS = {
     *("amtool", "apt-get", "curl", "df", "du", "free", "git", "haproxy", "journalctl", "kubectl", "make", "openssl"),
     *("ping", "ps", "python", "systemctl", "top"),
 }
-
-
-def known() -> set[str]:
-    """Return the name of every series that there can be."""
-    own = set()
-    for metric in METRICS.values():
-        endings = ("_bucket", "_count", "_sum") if metric.kind == "histogram" else ("",)
-        own |= {metric.name + ending for ending in endings}
-    backups = {value for name, value in vars(recovery).items() if name.isupper()}
-    return (
-        own
-        | backups
-        | OTHERS
-        | {f"{one.name}_total" for one in REQUESTS.collect()}
-        | {rule["record"] for rule in RULES if "record" in rule}
-    )
-
-
-def asked(expression: str) -> set[str]:
-    """Return the name of every series that an expression asks for."""
-    text = re.sub(r'"[^"]*"|\'[^\']*\'', "", expression)
-    text = re.sub(r"\{[^}]*\}|\[[^\]]*\]|\b(by|on|group_left) \([^)]*\)", "", text)
-    return set(re.findall(r"\b[a-zA-Z_][\w:]*\b(?!\s*\()", text)) - WORDS
 
 
 def fenced(text: str, kind: str) -> list[str]:

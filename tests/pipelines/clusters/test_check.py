@@ -26,7 +26,7 @@ PLANTED = yaml.safe_load(Path(__file__).with_name("planted.yaml").read_text())
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What the check reads, elsewhere, as the working folder; both environments run a release."""
-    for name in ("k8s", "environments"):
+    for name in ("k8s", "environments", "monitoring/dashboards"):
         shutil.copytree(ROOT / name, tmp_path / name)
     shutil.copy(ROOT / "delivery.yaml", tmp_path)
     for file in tmp_path.glob("environments/*/serving.env"):
