@@ -58,6 +58,7 @@ class Supervisor:
         self._listening = sockets.listen(settings.host, settings.port, "SLIPWAY_PORT")
         self._grpc = sockets.reserve(settings.host, settings.grpc_port, "SLIPWAY_GRPC_PORT") if settings.grpc else None
         self._totals = Totals()
+        self._totals.merge(0, [Sample(WORKER_EXITS.name, (), [0])])  # Prometheus sees no rise from nothing
         self._workers: dict[int, _Worker] = {}
         self._changing = asyncio.Lock()
         self._stopping = asyncio.Event()
