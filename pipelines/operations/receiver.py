@@ -4,8 +4,7 @@
         GITLAB_TRIGGER_TOKEN=... python -m pipelines.operations.receiver
 
 or GITHUB_REPOSITORY=team/digits and GITHUB_TOKEN. Alerts go to POST /alerts with the token as a bearer's; /healthz says
-whether it is up, /metrics what came of alerts. Logs are JSON lines in the words of the Elastic Common Schema; of what
-was sent they hold names alone.
+whether it is up. Logs are JSON lines in the words of the Elastic Common Schema; of what was sent they hold names alone.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import msgspec
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, generate_latest
 
 from pipelines.command import PipelineError, run
 from pipelines.operations import notification, trigger
@@ -31,8 +29,6 @@ from pipelines.operations.trigger import ForgeError
 LARGEST = 256 * 1024  # bytes of a notification
 SHORTEST = 16  # characters of a token
 PATIENCE = 10.0  # seconds that a client may be silent
-REQUESTS = "slipway_retraining_requests_total"
-OUTCOMES = ("asked", "in-hand", "failed")
 
 
 def main() -> None:
@@ -56,11 +52,6 @@ class Receiver(ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], token: str, handover: Handover) -> None:
         self.expected = f"Bearer {token}".encode()
         self.handover = handover
-        self.registry = CollectorRegistry()
-        text = "Alerts that asked for training: the forge took it, was asked already, or did not take it."
-        self.requests = Counter(REQUESTS, text, ["outcome"], registry=self.registry)
-        for outcome in OUTCOMES:  # from 0, or the first of each is no increase
-            self.requests.labels(outcome)
         super().__init__(address, Handler)
 
     def handle_error(self, *_: object) -> None:
@@ -73,10 +64,7 @@ class Handler(BaseHTTPRequestHandler):
     timeout = PATIENCE
 
     def do_GET(self) -> None:
-        if self.path == "/metrics":
-            self._answer(200, generate_latest(self.server.registry), CONTENT_TYPE_LATEST)
-        else:
-            self._answer(200 if self.path == "/healthz" else 404)
+        self._answer(200 if self.path == "/healthz" else 404)
 
     def do_POST(self) -> None:
         given = self.headers.get("Authorization", "").encode(errors="surrogateescape")
@@ -111,12 +99,9 @@ class Handler(BaseHTTPRequestHandler):
         try:
             first = self.server.handover.start(request)
         except ForgeError as error:
-            self.server.requests.labels("failed").inc()
             log("retrain-failed", "error", **names, **{"error.message": str(error)})
             return False
-        outcome = "asked" if first else "in-hand"
-        self.server.requests.labels(outcome).inc()
-        log(f"retrain-{outcome}", **names)
+        log("retrain-asked" if first else "retrain-in-hand", **names)
         return True
 
     def _refuse(self, status: int, why: str, unread: int) -> None:
@@ -124,12 +109,10 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(status)
         self.rfile.read(max(0, min(unread, LARGEST)))  # or the client's system drops the answer with the connection
 
-    def _answer(self, status: int, content: bytes = b"", kind: str = "text/plain") -> None:
+    def _answer(self, status: int) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Content-Length", "0")
         self.end_headers()
-        self.wfile.write(content)
 
     def version_string(self) -> str:
         return "receiver"
