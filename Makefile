@@ -12,6 +12,7 @@ LOG :=
 BASE := origin/main
 NAME :=
 TAG :=
+PROMETHEUS :=
 ENV :=
 INTO :=
 SNAPSHOT :=
@@ -23,7 +24,7 @@ UNTRACKED = $(shell git ls-files --others --ignored --exclude-standard --directo
 OSV_URL ?= https://api.osv.dev
 flag = $(if $(filter yes,$($1)),$2,$(if $(filter-out no,$($1)),$(error $1=$($1): say yes or no)))
 
-export BASE NAME TAG ENV INTO SNAPSHOT LABELS LOG
+export BASE NAME TAG ENV INTO SNAPSHOT PROMETHEUS LABELS LOG
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV # imports are twice as slow without bytecode
 
@@ -34,7 +35,7 @@ unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV # imports are twice as slow without
 .PHONY: release verify-release promote deploy status rollback history
 .PHONY: image check-k8s deploy-k8s
 .PHONY: backup restore restore-drill
-.PHONY: retrain feedback
+.PHONY: watch drift rules retrain feedback
 .PHONY: forge clean help
 
 ##@ Model
@@ -105,7 +106,7 @@ history: $(ENVIRONMENT) ## List what ENV=production ran when
 
 ##@ Clusters
 
-image: $(ENVIRONMENT) ## Build the container image of the release TAG=v1.2.3; PUSH=yes also pushes it
+image: $(ENVIRONMENT) ## Build the container images of the release TAG=v1.2.3; PUSH=yes also pushes them
 	@python -m pipelines.delivery.image "$$TAG" $(call flag,PUSH,--push)
 
 check-k8s: $(ENVIRONMENT) ## Render every overlay and component, and check them for each supported Kubernetes
@@ -126,6 +127,16 @@ restore-drill: $(ENVIRONMENT) ## Restore into an empty place and prove that noth
 	@python -m pipelines.recovery.drill
 
 ##@ Watching
+
+watch: report ## Serve, ask and watch the newest model on this machine
+	@python -m pipelines.operations.watch
+
+drift: $(ENVIRONMENT) ## Hold what PROMETHEUS=http://127.0.0.1:9090 has seen against what releases were evaluated on
+	@python -m pipelines.operations.drift --prometheus "$$PROMETHEUS"
+
+rules: $(ENVIRONMENT) ## Write rules and dashboards from monitoring/objectives.yaml, templates/ and panels/
+	@python -m pipelines.operations.rules
+	@python -m pipelines.operations.dashboards
 
 retrain: $(ENVIRONMENT) ## Train again on main, with new data of SOURCE=... if given, and ask for one merge request
 	@python -m pipelines.operations.retrain $(if $(SOURCE),"$$SOURCE")

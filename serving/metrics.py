@@ -62,6 +62,9 @@ MODEL_TIME = Metric(
     "slipway_model_timestamp_seconds", "constant", "When the commit of a release was made", ("release",)
 )
 DATA_TIME = Metric("slipway_data_timestamp_seconds", "constant", "When its data was last changed", ("release",))
+CERTIFICATE = Metric(
+    "slipway_certificate_expiry_timestamp_seconds", "constant", "When TLS's certificate ends", ("file",)
+)
 LOADS = Metric("slipway_loads_total", "counter", "Releases loaded by workers", ("release", "outcome"))
 SWAPS = Metric("slipway_swaps_total", "counter", "Swaps to other releases", ("outcome",))
 WORKERS = Metric("slipway_workers", "gauge", "Workers that are ready")

@@ -29,6 +29,15 @@ def context(settings: Settings) -> ssl.SSLContext | None:
     return found
 
 
+def expiry(settings: Settings) -> float | None:
+    """Return when the server's own certificate ends, in seconds since 1970; without TLS there is none."""
+    if not settings.tls_certificate:
+        return None
+    from cryptography import x509  # noqa: PLC0415 (10 MB that a server without TLS does not need)
+
+    return x509.load_pem_x509_certificate(Path(settings.tls_certificate).read_bytes()).not_valid_after_utc.timestamp()
+
+
 def grpc_files(settings: Settings) -> tuple[bytes, bytes, bytes | None]:
     """Return the private key, the chain and the clients' CA as gRPC takes them."""
     ca = Path(settings.tls_client_ca).read_bytes() if settings.tls_client_ca else None

@@ -60,6 +60,7 @@ class Worker:
         self._swap_numbers = itertools.count()
         self._stopping = asyncio.Event()
         self._hurried = asyncio.Event()
+        self._certificate_expiry: float | None = None
 
     def _hurry(self) -> None:
         self._hurried.set()
@@ -71,6 +72,7 @@ class Worker:
         loop.add_signal_handler(signal.SIGTERM, self._stopping.set)
         loop.add_signal_handler(signal.SIGQUIT, self._hurry)
         await self.listener.start(listening, tls.context(self._settings))
+        self._certificate_expiry = tls.expiry(self._settings)
         rpc = None
         if self._settings.grpc:
             from serving.protocols import rpc as grpc_protocol  # noqa: PLC0415 (a tenth of a second and 10 MB)
@@ -176,6 +178,8 @@ class Worker:
         tally = self._telemetry.tally
         tally.set(metrics.IN_FLIGHT, value=self.app.in_flight)
         tally.set(metrics.CONNECTIONS, value=len(self.listener.shared.connections))
+        if self._certificate_expiry:
+            tally.set(metrics.CERTIFICATE, self._settings.tls_certificate, value=self._certificate_expiry)
         self.app.deployment.describe()
         self._telemetry.flush()
         self._channel.send(Counted(tally.take()))

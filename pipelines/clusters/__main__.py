@@ -12,7 +12,7 @@ import argparse
 from collections.abc import Iterator
 
 from pipelines import logs
-from pipelines.clusters import deploy, manifests, pod_security, references, schemas
+from pipelines.clusters import deploy, jobs, manifests, pod_security, references, schemas
 from pipelines.clusters.manifests import Rendered
 from pipelines.command import PipelineError, run
 from pipelines.delivery import environments, settings
@@ -70,6 +70,7 @@ def _problems(rendered: Rendered, chosen: Settings) -> Iterator[str]:
     if not wrong:  # the others go by the schemas
         yield from pod_security.check(rendered)
         yield from references.check(rendered, chosen)
+        yield from jobs.check(rendered, chosen)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from pipelines.delivery import environments
 
 FOLDER = Path("k8s")
 OVERLAYS, COMPONENTS = FOLDER / "overlays", FOLDER / "components"
+DASHBOARDS = Path("monitoring", "dashboards")
 NOBODY = "v0.0.0"
 """Stands for the release of an environment that has none yet."""
 COMPONENT = """\
@@ -120,7 +121,7 @@ def read(name: str, text: str) -> Rendered:
 def _copy() -> Iterator[Path]:
     """Give the manifests elsewhere, where an environment without a release has one."""
     with tempfile.TemporaryDirectory() as folder:
-        for name in (FOLDER, environments.FOLDER):
+        for name in (FOLDER, environments.FOLDER, DASHBOARDS):
             shutil.copytree(name, Path(folder, name))
         for file in Path(folder).glob(f"{environments.FOLDER}/*/{environments.FILE}"):
             file.write_text(environments.LINE.sub(lambda line: f"RELEASE={line[1] or NOBODY}", file.read_text()))

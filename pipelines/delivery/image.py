@@ -1,8 +1,9 @@
-"""Make the container image of a release from its verified bundle, for clusters and SageMaker.
+"""Make the container images of a release, for clusters and SageMaker: its server, and what a cluster schedules.
 
 make image TAG=v1.2.3              on this machine
-make image TAG=v1.2.3 PUSH=yes     and in the registry, whose digest of it is printed last
+make image TAG=v1.2.3 PUSH=yes     and in the registry, whose digest of the server is printed last
 
+The server is made of the verified bundle, jobs (backup, drift) of the repository at its commit: <name>-operations.
 It needs podman. `image` in delivery.yaml says what it is called and what it is built on; `hosts`, for which processors.
 """
 
@@ -12,42 +13,51 @@ import argparse
 import os
 import re
 import shutil
-import subprocess
 import tempfile
+from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from model.manifest import MODEL, Manifest
 from model.release import BUNDLE
 from pipelines.command import PipelineError, run
-from pipelines.delivery import attachments, bundle, sbom, settings, store, tags
+from pipelines.delivery import attachments, bundle, jobs, podman, sbom, settings, store, tags
 from pipelines.delivery.release import DIST
 from pipelines.delivery.settings import Settings
 from pipelines.review import repository
 
 DOCKERFILE = Path("serving", "Dockerfile")
-PLATFORMS = {"x86_64": "linux/amd64", "aarch64": "linux/arm64"}
+OPERATIONS = "-operations"
 PINNED = re.compile(r".+@sha256:[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Image:
+    name: str
+    parts: bytes
+    """Its list of parts, CycloneDX."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tag", help="like v1.2.3")
-    parser.add_argument("--push", action="store_true", help="also push it")
+    parser.add_argument("--push", action="store_true", help="also push them")
     given = parser.parse_args()
     chosen = settings.load()
-    with tempfile.TemporaryDirectory() as folder:
-        name = build(given.tag, chosen, Path(folder))
-        print(f"{name} is built: podman run --publish 8080:8080 --env SLIPWAY_AUTH=false {name}")
-        if given.push:
-            publish(name, Path(folder, "release"), chosen)
+    made = build(given.tag, chosen)
+    for image in made:
+        print(f"{image.name} is built")
+    print(f"try it: podman run --publish 8080:8080 --env SLIPWAY_AUTH=false {made[-1].name}")
+    if given.push:
+        publish(made, chosen)
 
 
-def build(tag: str, chosen: Settings, folder: Path) -> str:
-    """Return the name of the image made of a release, which is left unpacked in the folder. Raises PipelineError."""
+def build(tag: str, chosen: Settings) -> list[Image]:
+    """Return the images made of a release, its server last. Raises PipelineError."""
     tags.parse(tag)
-    name, base = f"{chosen.image.name}:{tag}", chosen.image.base
-    if chosen.image.name is None or base is None:
+    name, base = chosen.image.name, chosen.image.base
+    if name is None or base is None:
         raise PipelineError("an image has no name or no base yet: set `image` in delivery.yaml, docs/kubernetes.md")
     if not PINNED.fullmatch(base):
         raise PipelineError(
@@ -55,33 +65,28 @@ def build(tag: str, chosen: Settings, folder: Path) -> str:
         )
     if not shutil.which("podman"):
         raise PipelineError("podman is missing, which builds images: https://podman.io/docs/installation")
-    manifest = _unpack(tag, chosen, folder)
-    committed = repository.git("show", "--no-patch", "--format=%cI", manifest.commit or "").strip()
-    labels = {
-        "org.opencontainers.image.title": chosen.card.name,
-        "org.opencontainers.image.version": tag,
-        "org.opencontainers.image.revision": manifest.commit or "",
-        "org.opencontainers.image.created": committed,
-        "org.opencontainers.image.base.name": base,
-        "slipway.model.sha256": manifest.files[MODEL],
-    }
-    _podman("manifest", "rm", name, quiet=True)
-    # Without a cache: what a layer was made from by a mount is not part of its name there.
-    command = [
-        "build",
-        "--no-cache",
-        "--layers=false",
-        "--format=docker",
-        f"--build-arg=BASE={base}",
-        f"--file={DOCKERFILE}",
-        f"--manifest={name}",
-    ]
-    command += [f"--platform={','.join(PLATFORMS[machine] for machine in chosen.hosts.machine)}"]
-    # Of the commit, so that the same release makes the same layers.
-    command += [f"--timestamp={datetime.fromisoformat(committed).timestamp():.0f}"]
-    if _podman(*command, *(f"--label={key}={value}" for key, value in labels.items()), str(folder)):
-        raise PipelineError(f"{name} is not built, see above")
-    return name
+    with tempfile.TemporaryDirectory() as temporary:
+        server, scheduled = Path(temporary, "server"), Path(temporary, "jobs")
+        server.mkdir()
+        manifest = _unpack(tag, chosen, server)
+        commit = manifest.commit or ""
+        committed = datetime.fromisoformat(repository.git("show", "--no-patch", "--format=%cI", commit).strip())
+        labels = {
+            "org.opencontainers.image.title": chosen.card.name,
+            "org.opencontainers.image.version": tag,
+            "org.opencontainers.image.revision": commit,
+            "org.opencontainers.image.created": committed.isoformat(),
+            "org.opencontainers.image.base.name": base,
+        }
+        jobs.lay_out(commit, chosen.hosts, scheduled)
+        parts = sbom.of_jobs(manifest, committed, scheduled, jobs.UNUSED)
+        operations = Image(f"{name}{OPERATIONS}:{tag}", parts)
+        build_image = partial(podman.build, base=base, machines=chosen.hosts.machine)
+        build_image(operations.name, dockerfile=jobs.DOCKERFILE, context=scheduled, labels=labels)
+        labels["slipway.model.sha256"] = manifest.files[MODEL]
+        served = Image(f"{name}:{tag}", (server / "release" / sbom.NAME).read_bytes())
+        build_image(served.name, dockerfile=DOCKERFILE, context=server, labels=labels)
+    return [operations, served]
 
 
 def _unpack(tag: str, chosen: Settings, folder: Path) -> Manifest:
@@ -97,33 +102,23 @@ def _unpack(tag: str, chosen: Settings, folder: Path) -> Manifest:
     return manifest
 
 
-def publish(name: str, release: Path, chosen: Settings) -> None:
-    """Push an image, its list of parts and its signature, and say its digest. Raises PipelineError."""
+def publish(images: list[Image], chosen: Settings) -> None:
+    """Push images, their lists of parts and their signatures, and say their digests. Raises PipelineError."""
     public = chosen.signing.public_key
     key = attachments.load_key(Path(public), os.environ) if public else None
-    if attachments.exists(name):
-        raise PipelineError(
-            f"{name} is in the registry already, and no release changes: if it is not signed, delete it there first"
-        )
-    place, digest = name.rpartition(":")[0], _push(name)
-    attachments.list_parts(place, digest, (release / sbom.NAME).read_bytes())
-    if key:
-        attachments.sign(place, digest, key)
+    for image in images:
+        if attachments.exists(image.name):
+            raise PipelineError(
+                f"{image.name} is in the registry already, and no release changes: if it is not signed, delete it "
+                "there first"
+            )
     signed = "signed by the release key" if key else "not signed: `cosign sign` does it keyless"
-    print(f"{place}@{digest} is pushed, {signed}")
-
-
-def _push(name: str) -> str:
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "digest")
-        if _podman("manifest", "push", "--all", f"--digestfile={file}", name, f"docker://{name}"):
-            raise PipelineError(f"{name} is not pushed, see above: `podman login` lets you in")
-        return file.read_text()
-
-
-def _podman(*arguments: str, quiet: bool = False) -> int:
-    output = subprocess.DEVNULL if quiet else None
-    return subprocess.run(["podman", *arguments], check=False, stdout=output, stderr=output).returncode  # noqa: S603, S607
+    for image in images:
+        place, digest = image.name.rpartition(":")[0], podman.push(image.name)
+        attachments.list_parts(place, digest, image.parts)
+        if key:
+            attachments.sign(place, digest, key)
+        print(f"{place}@{digest} is pushed, {signed}")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from pathlib import Path
 from model.release import BUNDLE, PROVENANCE
 from pipelines import logs
 from pipelines.command import atomic, run
-from pipelines.delivery import announce, bundle, provenance, settings, signing, store
+from pipelines.delivery import announce, assembly, provenance, settings, signing, store
 from pipelines.delivery.preconditions import check
 from pipelines.delivery.settings import Settings
 from pipelines.delivery.verify import verify
@@ -69,7 +69,7 @@ def build(tag: str, chosen: Settings, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     commit = repository.commit("HEAD") or ""
-    described = bundle.build(tag, commit, chosen, folder / BUNDLE)
+    described = assembly.build(tag, commit, chosen, folder / BUNDLE)
     with atomic(folder / PROVENANCE) as partial:
         partial.write_bytes(provenance.encode(provenance.make(folder / BUNDLE, described, os.environ)))
 

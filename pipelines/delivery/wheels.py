@@ -1,4 +1,4 @@
-"""The packages that a server needs, as the files that uv.lock pins, for every kind of host.
+"""The packages that a server or a job needs, as the files that uv.lock pins, for every kind of host.
 
 A wheel is taken as it was published: its hash is in the lock, in the release's requirements and in its list of parts,
 so that three places tell when one was changed on its way.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from pipelines.command import PipelineError
@@ -18,16 +19,21 @@ OLDEST, NEWEST = 17, 28
 LOCKED = ("--locked", "--quiet", "--no-emit-project", "--no-annotate", "--no-header")
 
 
-def requirements(group: str) -> str:
-    """Return what uv.lock pins for a dependency group, with a hash for each file, as pip reads it."""
-    return _run("uv", "export", *LOCKED, "--only-group", group, "--format", "requirements.txt")
+def requirements(group: str, project: Path = Path(), without: Iterable[str] = ()) -> str:
+    """Return what a project's uv.lock pins for a dependency group, with a hash for each file, as pip reads it.
+
+    Packages to do without are left out, and those that only they need.
+    """
+    pruned = [f"--prune={name}" for name in without]
+    command = ["uv", "export", *LOCKED, "--project", str(project), "--only-group", group, *pruned]
+    return _run(*command, "--format", "requirements.txt")
 
 
-def download(hosts: Hosts, folder: Path) -> None:
-    """Put the wheels for every kind of host, and pip to install them, into a folder. Raises PipelineError."""
+def download(needed: str, hosts: Hosts, folder: Path) -> None:
+    """Put the wheels of requirements for every kind of host into a folder. Raises PipelineError."""
     folder.mkdir(parents=True, exist_ok=True)
     listed = folder.with_name("host.txt")
-    listed.write_text(requirements("host"))
+    listed.write_text(needed)
     for python in hosts.python:
         for machine in hosts.machine:
             print(f"  packages for Python {python} on {machine}", flush=True)
@@ -45,5 +51,5 @@ def platforms(machine: str) -> list[str]:
 def _run(*command: str) -> str:
     result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (our own arguments)
     if result.returncode:
-        raise PipelineError(f"the server's packages cannot be had: {result.stderr.strip()[-1000:]}")
+        raise PipelineError(f"packages cannot be had: {result.stderr.strip()[-1000:]}")
     return result.stdout

@@ -1,1 +1,1 @@
-"""Keeps a model well once it serves."""
+"""How a model is kept well once it serves."""

@@ -128,6 +128,8 @@ def main() -> int:
     parser.add_argument("--window", default=chosen.windows[0], help="how far to look back [%(default)s]")
     parser.add_argument("--release", help="this one alone")
     given = parser.parse_args()
+    if not given.prometheus:
+        parser.error("name a Prometheus: make drift PROMETHEUS=http://127.0.0.1:9090")
     findings = look(given.prometheus.rstrip("/"), given.window, chosen)
     findings = [each for each in findings if given.release in {None, each.release}]
     Console().print(table(findings, chosen))

@@ -4,7 +4,8 @@
         GITLAB_TRIGGER_TOKEN=... python -m pipelines.operations.receiver
 
 or GITHUB_REPOSITORY=team/digits and GITHUB_TOKEN. Alerts go to POST /alerts with the token as a bearer's; /healthz says
-whether it is up. Logs are JSON lines in the words of the Elastic Common Schema; of what was sent they hold names alone.
+whether it is up, /metrics how often it asked. Logs are JSON lines in the words of the Elastic Common Schema; of what
+was sent they hold names alone.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import msgspec
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Counter, generate_latest
 
 from pipelines.command import PipelineError, run
 from pipelines.operations import notification, trigger
@@ -29,6 +31,9 @@ from pipelines.operations.trigger import ForgeError
 LARGEST = 256 * 1024  # bytes of a notification
 SHORTEST = 16  # characters of a token
 PATIENCE = 10.0  # seconds that a client may be silent
+REQUESTS = Counter("slipway_retraining_requests", "Times that the forge was asked to retrain", ["outcome"])
+for _outcome in ("asked", "failed"):
+    REQUESTS.labels(_outcome)  # Prometheus sees no rise from nothing
 
 
 def main() -> None:
@@ -64,7 +69,10 @@ class Handler(BaseHTTPRequestHandler):
     timeout = PATIENCE
 
     def do_GET(self) -> None:
-        self._answer(200 if self.path == "/healthz" else 404)
+        if self.path == "/metrics":
+            self._answer(200, generate_latest(REGISTRY), CONTENT_TYPE_LATEST)
+        else:
+            self._answer(200 if self.path == "/healthz" else 404)
 
     def do_POST(self) -> None:
         given = self.headers.get("Authorization", "").encode(errors="surrogateescape")
@@ -99,8 +107,11 @@ class Handler(BaseHTTPRequestHandler):
         try:
             first = self.server.handover.start(request)
         except ForgeError as error:
+            REQUESTS.labels("failed").inc()
             log("retrain-failed", "error", **names, **{"error.message": str(error)})
             return False
+        if first:
+            REQUESTS.labels("asked").inc()
         log("retrain-asked" if first else "retrain-in-hand", **names)
         return True
 
@@ -109,10 +120,12 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(status)
         self.rfile.read(max(0, min(unread, LARGEST)))  # or the client's system drops the answer with the connection
 
-    def _answer(self, status: int) -> None:
+    def _answer(self, status: int, body: bytes = b"", media_type: str = "text/plain") -> None:
         self.send_response(status)
-        self.send_header("Content-Length", "0")
+        self.send_header("Content-Type", media_type)
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        self.wfile.write(body)
 
     def version_string(self) -> str:
         return "receiver"

@@ -37,7 +37,7 @@ class Requests(Section, frozen=True):
 
 class Jobs(Section, frozen=True):
     serving: str
-    hosts: str
+    balancers: str
 
 
 class Availability(Section, frozen=True):
@@ -96,24 +96,30 @@ def load() -> Objectives:
 
 def render(objectives: Objectives) -> dict[str, str]:
     """Return the text of each file of rules, by its name."""
-    # Prometheus' own templates have the usual delimiters.
-    environment = Environment(
-        loader=FileSystemLoader(FOLDER / "templates"),
+    environment = templates("templates")
+    known = msgspec.to_builtins(objectives) | {"normal_quantile": f"{norm.isf(objectives.drift.false_alarms):.4f}"}
+    return {
+        name.removesuffix(".j2"): HEAD + environment.get_template(name).render(known)
+        for name in environment.list_templates()
+    }
+
+
+def templates(folder: str) -> Environment:
+    """Return the templates of a folder of monitoring/, with other delimiters than those of Prometheus' own."""
+    return Environment(
+        loader=FileSystemLoader(FOLDER / folder),
         block_start_string="[%",
         block_end_string="%]",
         variable_start_string="[[",
         variable_end_string="]]",
+        comment_start_string="[#",
+        comment_end_string="#]",
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
         autoescape=False,  # noqa: S701 (YAML, not HTML)
         keep_trailing_newline=True,
     )
-    known = msgspec.to_builtins(objectives) | {"normal_quantile": f"{norm.isf(objectives.drift.false_alarms):.4f}"}
-    return {
-        name.removesuffix(".j2"): HEAD + environment.get_template(name).render(known)
-        for name in environment.list_templates()
-    }
 
 
 def custom_resource(rendered: Mapping[str, str]) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import json
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -78,6 +80,24 @@ def test_ports_are_the_same_for_all() -> None:
         haproxy["haproxy_http_port"],  # type: ignore[index]
         haproxy["haproxy_grpc_port"],  # type: ignore[index]
     )
+
+
+def test_monitors_get_the_rules_of_the_repository() -> None:
+    """What the inventories' hosts are given is monitoring/, byte for byte, templates of Alertmanager among it."""
+    names = ("monitoring_rules", "monitoring_alertmanager")
+    message = "msg={{ dict(" + ", ".join(f"{name}={name}" for name in names) + ") | to_json }}"
+    inventory = ANSIBLE / "inventories" / environments.PRODUCTION
+    command = ["ansible", "production-monitor", "-i", inventory, "-m", "debug", "-a", message]
+    said = subprocess.check_output(
+        # With the variables that playbooks see, which lie beside them.
+        [*command, "--playbook-dir", ANSIBLE, "-e", f"playbook_dir={ANSIBLE}"],
+        cwd=ANSIBLE,
+        env=os.environ | {"ANSIBLE_CALLBACK_RESULT_FORMAT": "json"},
+        text=True,
+    )
+    found = json.loads(json.loads(said.partition("=> ")[2])["msg"])
+    assert Path(found["monitoring_rules"]).resolve() == ROOT / "monitoring" / "rules"
+    assert found["monitoring_alertmanager"] == (ROOT / "monitoring" / "alertmanager.yml").read_text().rstrip("\n")
 
 
 def test_ansible_lint() -> None:

@@ -23,7 +23,7 @@ FORBIDDEN = {
     "model": {"pipelines", "serving"},
     "serving": {"pipelines"} | HEAVY,
     "pipelines/training": after("training"),
-    **{f"pipelines/{name}": after(name) | HEAVY for name in CHAIN[1:-1]},
+    **{f"pipelines/{name}": after(name) | HEAVY for name in CHAIN[1:]},
 }
 FORBIDDEN["pipelines/review"] |= {"pipelines.tracking"}
 # TensorFlow trains and converts; nothing else may need it.

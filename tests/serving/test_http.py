@@ -333,6 +333,8 @@ def test_tls_and_client_certificates(serve: Serve, certificates: Path) -> None:
     paths = {"tls_certificate": certificates / "server.pem", "tls_key": certificates / "server.key"}
     server = serve(**paths)
     assert over_tls(server, certificates) == 200
+    ends = f'slipway_certificate_expiry_timestamp_seconds{{file="{paths["tls_certificate"]}"}}'
+    wait_for(lambda: 86400 < server.metric(ends) - time.time() < 2 * 86400, "when the certificate ends")
     with pytest.raises(OSError, match=CUT):
         over_tls(server, certificates, maximum_version=ssl.TLSVersion.TLSv1_1)
     with pytest.raises(OSError, match=CUT):

@@ -133,11 +133,15 @@ def released(
 
 @dataclass(frozen=True)
 class Image:
-    """The container image of v1.0.0, on a base made here, and the project that it was built in."""
+    """The container images of v1.0.0, on a base made here, and the project that they were built in."""
 
     project: Project
     base: str
     name: str
+
+    @property
+    def operations(self) -> str:
+        return self.name.replace(":", "-operations:")
 
     def build(self, podman: Podman, s3: Gateway) -> str:
         return self.project.run("make", "image", "TAG=v1.0.0", **podman.environment, **s3.environment())
@@ -163,6 +167,7 @@ def image(
     made.build(podman, s3)
     yield made
     remove(podman, made.name)
+    remove(podman, made.operations)
 
 
 def remove(podman: Podman, name: str) -> None:

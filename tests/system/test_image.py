@@ -64,12 +64,14 @@ def test_it_is_small_and_says_what_it_is(image: Image, podman: Podman) -> None:
 
 def test_built_again_it_has_the_same_layers(image: Image, podman: Podman, s3: Gateway) -> None:
     """Nothing of the first time is taken over."""
+    names = (image.name, image.operations)
 
-    def layers() -> list[str]:
-        return list(json.loads(podman.run("image", "inspect", image.name))[0]["RootFS"]["Layers"])
+    def layers() -> list[list[str]]:
+        return [json.loads(podman.run("image", "inspect", name))[0]["RootFS"]["Layers"] for name in names]
 
     first = layers()
-    remove(podman, image.name)
+    for name in names:
+        remove(podman, name)
     image.build(podman, s3)
     assert layers() == first
 

@@ -8,7 +8,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,12 @@ class Registry:
 
     address: str
     home: Path
+    which: str = ""
+    """What the name of one of the images ends in."""
 
     @property
     def name(self) -> str:
-        return f"{self.address}/digits/model-server"
+        return f"{self.address}/digits/model-server{self.which}"
 
     def raw(self, which: str) -> dict[str, Any]:
         """Return a manifest as the registry has it."""
@@ -48,17 +50,18 @@ class Registry:
         return subprocess.check_output(["skopeo", "--insecure-policy", *arguments], env=variables)
 
 
-@pytest.fixture
-def registry(tmp_path: Path) -> Iterator[Registry]:
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     need("docker-registry", "skopeo")
+    folder = tmp_path_factory.mktemp("registry")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    found = Registry(f"127.0.0.1:{port}", tmp_path / "home")
+    found = Registry(f"127.0.0.1:{port}", folder / "home")
     (found.home / ".config/containers").mkdir(parents=True)
     insecure = f'[[registry]]\nlocation = "{found.address}"\ninsecure = true\n'
     (found.home / ".config/containers/registries.conf").write_text(insecure)
-    config = tmp_path / "registry.yaml"
-    config.write_text(SERVICE.format(folder=tmp_path / "registry", port=port))
+    config = folder / "registry.yaml"
+    config.write_text(SERVICE.format(folder=folder / "registry", port=port))
     with subprocess.Popen(["docker-registry", "serve", config], stderr=subprocess.DEVNULL) as process:
         try:
             wait_for(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0, "the registry")
@@ -67,25 +70,28 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
             process.terminate()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def keys(s3: Gateway, signing_key: Path) -> dict[str, str]:
     return {**s3.environment(), "SIGNING_KEY": str(signing_key)}
 
 
-@pytest.fixture
-def pushed(image: Image, registry: Registry, podman: Podman, keys: dict[str, str], tmp_path: Path) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def pushed(image: Image, registry: Registry, podman: Podman, keys: dict[str, str]) -> Iterator[str]:
     """What `make image PUSH=yes` printed."""
-    project = copy_of(image.project, tmp_path / "project")
+    project = copy_of(image.project, registry.home.with_name("project"))
     project.edit("delivery.yaml", f"  name: {image.name.rpartition(':')[0]}", f"  name: {registry.name}")
     environment = {**podman.environment, **keys, "HOME": str(registry.home)}
     yield project.run("make", "image", "TAG=v1.0.0", "PUSH=yes", **environment)
     remove(podman, f"{registry.name}:v1.0.0")
+    remove(podman, f"{registry.name}-operations:v1.0.0")
 
 
-def test_signed(pushed: str, registry: Registry, signing_key: Path, tmp_path: Path) -> None:
-    """Beside the image, and each processor's of it, lies what OpenSSL too takes for a signature of that digest."""
+@pytest.mark.parametrize("which", ["", "-operations"])
+def test_signed(pushed: str, registry: Registry, signing_key: Path, tmp_path: Path, which: str) -> None:
+    """Beside an image, and each processor's of it, lies what OpenSSL too takes for a signature of that digest."""
+    registry = replace(registry, which=which)
     digest = pushed.rpartition(f"{registry.name}@")[2].split()[0]
-    assert pushed.strip().endswith("is pushed, signed by the release key")
+    assert pushed.count("is pushed, signed by the release key") == 2
     (one,) = registry.raw(f"@{digest}")["manifests"]
     for signed in (digest, one["digest"]):
         tag = f"{signed.replace(':', '-')}.sig"
@@ -102,9 +108,11 @@ def test_signed(pushed: str, registry: Registry, signing_key: Path, tmp_path: Pa
         assert subprocess.check_output([*command, tmp_path / "payload"]) == b"Verified OK\n"
 
 
-def test_its_list_of_parts(pushed: str, registry: Registry, tmp_path: Path) -> None:
-    """It is the release's own, where cosign looks for it."""
+@pytest.mark.parametrize(("which", "part"), [("", "uvloop"), ("-operations", "dvc")])
+def test_its_list_of_parts(pushed: str, registry: Registry, tmp_path: Path, which: str, part: str) -> None:
+    """It is the image's own, where cosign looks for it."""
+    registry = replace(registry, which=which)
     digest = pushed.rpartition(f"{registry.name}@")[2].split()[0]
     tag = f"{digest.replace(':', '-')}.sbom"
     assert registry.raw(f":{tag}")["layers"][0]["mediaType"] == "application/vnd.cyclonedx+json"
-    assert json.loads(registry.layer(tag, tmp_path / "parts"))["bomFormat"] == "CycloneDX"
+    assert part in {each["name"] for each in json.loads(registry.layer(tag, tmp_path / "parts"))["components"]}

@@ -36,9 +36,8 @@ def test_what_it_shows(finished: Project, tmp_path: Path) -> None:
             return result.returncode == 0 and "under 100" not in result.stdout
 
         wait_for(counted, "enough pictures")
-        assert {"answer", "brightness", "confidence", "direction"} <= set(re.findall(r"\w+", answered[-1])), answered[
-            -1
-        ]
+        words = set(re.findall(r"\w+", answered[-1]))
+        assert {"answer", "brightness", "confidence", "direction"} <= words, answered[-1]
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0, log.read_text()

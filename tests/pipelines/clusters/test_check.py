@@ -26,7 +26,7 @@ PLANTED = yaml.safe_load(Path(__file__).with_name("planted.yaml").read_text())
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What the check reads, elsewhere, as the working folder; both environments run a release."""
-    for name in ("k8s", "environments"):
+    for name in ("k8s", "environments", "monitoring/dashboards"):
         shutil.copytree(ROOT / name, tmp_path / name)
     shutil.copy(ROOT / "delivery.yaml", tmp_path)
     for file in tmp_path.glob("environments/*/serving.env"):
@@ -103,19 +103,23 @@ def flat(value: object, path: str) -> Iterator[tuple[str, object]]:
         yield path, value
 
 
-def values(environment: str) -> dict[str, object]:
-    """Return all that an overlay says, but for its namespace and the hash of its settings, which always differ."""
+def values(environment: str) -> dict[str, dict[str, object]]:
+    """Return what each object of an overlay says, but for namespace and hash of settings, which always differ."""
     text = manifests.overlay(environment).replace(f"digits-{environment}", "digits")
     objects = manifests.read(environment, re.sub(r"serving-[0-9a-z]{10}", "serving", text)).objects
-    return dict(pair for each in objects for pair in flat(each, manifests.title(each)))
+    return {manifests.title(each): dict(flat(each, "")) for each in objects}
 
 
 @pytest.mark.usefixtures("tree")
 def test_where_environments_differ() -> None:
     """Staging and production differ in namespace and in what difference.txt says; write it anew when you meant that."""
     staging, production = values("staging"), values("production")
-    keys = [*staging, *(production.keys() - staging.keys())]
-    found = [
-        f"{key}: {staging.get(key)} | {production.get(key)}" for key in keys if staging.get(key) != production.get(key)
-    ]
-    assert "\n".join(found) == DIFFERENCE.read_text().strip()
+    found = []
+    for name in [*staging, *(production.keys() - staging.keys())]:
+        if name not in staging or name not in production:
+            found.append(f"{name}: {' | '.join('there' if name in each else 'not' for each in (staging, production))}")
+            continue
+        first, second = staging[name], production[name]
+        keys = [key for key in {**first, **second} if first.get(key) != second.get(key)]
+        found += [f"{name}{key}: {first.get(key)} | {second.get(key)}" for key in keys]
+    assert "\n".join(sorted(found)) == DIFFERENCE.read_text().strip()

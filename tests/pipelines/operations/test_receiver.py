@@ -5,11 +5,13 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -90,6 +92,12 @@ class Receiver:
 
     def notify(self, *alerts: dict[str, Any], **other: Any) -> int:
         return self.send(json.dumps({"version": "4", "groupKey": "g", "alerts": alerts} | other).encode())
+
+    def failed(self) -> float:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics") as answer:
+            text = answer.read().decode()
+        (found,) = re.findall(r'^slipway_retraining_requests_total{outcome="failed"} (.*)$', text, re.MULTILINE)
+        return float(found)
 
     def actions(self) -> list[str]:
         return [line["event.action"] for line in self.lines[1:]]
@@ -283,8 +291,10 @@ def test_a_forge_that_is_down(gitlab: Receiver) -> None:
     gitlab.forge.statuses = [502, 503]
     assert gitlab.notify(FIRING) == 200
     assert len(gitlab.forge.asked) == 3
+    failed = gitlab.failed()
     gitlab.forge.statuses = [500] * 4
     assert gitlab.notify(FIRING) == 503
+    assert gitlab.failed() == failed + 1
     assert len(gitlab.forge.asked) == 7
     wait_for(lambda: "retrain-failed" in gitlab.actions(), "its log")
     assert gitlab.lines[-1]["error.message"] == "GitLab answered 500"
