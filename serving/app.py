@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from serving import correlation, protocols
 from serving.access import Record
 from serving.config import Settings
-from serving.correlation import TRAIL, Parent, Trail
+from serving.correlation import CHOSEN, TRAIL, Parent, Trail
 from serving.decoding import Decoders
 from serving.deployment import Deployment
 from serving.errors import Refused
@@ -76,6 +76,7 @@ class App:
         endpoint, client, exact = "unknown", "", True
         parent = correlation.parent(headers.get(b"traceparent"))
         trail = self.follow(parent)
+        CHOSEN.set("")  # the task of the request before has begun this one's
         try:
             if isinstance(admitted, Refused):
                 raise admitted  # noqa: TRY301 (answered as any other)
@@ -88,10 +89,10 @@ class App:
             if accepted := headers.get(b"accept-encoding"):
                 answer = compress(answer, accepted)
         except Refused as refused:
-            answer = Answer(error_body(refused), status=refused.status, headers=refused.headers)
+            answer = Answer(error_body(refused), CHOSEN.get(), status=refused.status, headers=refused.headers)
         except Exception as error:  # noqa: BLE001 (whatever it is, the client gets an answer and the log the reason)
             self.failed(error, request.id)
-            answer = Answer(error_body(FAILED), status=FAILED.status)
+            answer = Answer(error_body(FAILED), CHOSEN.get(), status=FAILED.status)
         finally:
             self.in_flight -= 1
         # Whoever mistakes the address may have put anything into it.

@@ -45,6 +45,8 @@ class Trail(msgspec.Struct):
     ended: float = 0
 
 
+CHOSEN: ContextVar[str] = ContextVar("CHOSEN", default="")
+"""The release that the running request has been given to, so that a failure is counted for it."""
 TRAIL: ContextVar[Trail | None] = ContextVar("TRAIL", default=None)
 """That of the request which the running task answers; none unless spans are wanted."""
 

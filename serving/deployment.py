@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from concurrent.futures import Executor
+from contextvars import Context
 from pathlib import Path
 
 from model.inputs import Pixels
@@ -12,6 +13,7 @@ from model.predictor import Probabilities
 from serving import metrics, observation, release
 from serving.batching import Batcher
 from serving.config import Settings
+from serving.correlation import CHOSEN
 from serving.errors import Refused
 from serving.release import Release, ReleaseError
 from serving.target import Target
@@ -47,6 +49,11 @@ class Deployment:
 
     def choose(self, version: str = "") -> Batcher:
         """Return who answers the next request, or the one that a request names by version or as stable or canary."""
+        batcher = self._find(version)
+        CHOSEN.set(batcher.release.name)
+        return batcher
+
+    def _find(self, version: str) -> Batcher:
         if not version:
             if self.canary and not self.target.shadow and random.random() * 100 < self.target.percent:  # noqa: S311
                 return self.canary
@@ -68,7 +75,7 @@ class Deployment:
                 if not done.cancelled() and not done.exception():
                     self._shadow(images, done.result())
 
-            answer.add_done_callback(shadow)
+            answer.add_done_callback(shadow, context=Context())  # or the trail of the request would be the shadow's
         return answer
 
     def expire(self) -> None:

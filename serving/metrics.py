@@ -62,6 +62,7 @@ MODEL_TIME = Metric(
     "slipway_model_timestamp_seconds", "constant", "When the commit of a release was made", ("release",)
 )
 DATA_TIME = Metric("slipway_data_timestamp_seconds", "constant", "When its data was last changed", ("release",))
+STARTED = Metric("slipway_start_timestamp_seconds", "constant", "When the server was started")
 CERTIFICATE = Metric(
     "slipway_certificate_expiry_timestamp_seconds", "constant", "When TLS's certificate ends", ("file",)
 )

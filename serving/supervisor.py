@@ -21,7 +21,7 @@ from serving.config import Settings
 from serving.errors import ServingError
 from serving.logs import event
 from serving.messages import Abort, Channel, Commit, Counted, FromWorker, Prepare, Prepared, Ready, Swap, Swapped
-from serving.metrics import SWAPS, WORKER_EXITS, WORKERS, Sample
+from serving.metrics import STARTED, SWAPS, WORKER_EXITS, WORKERS, Sample
 from serving.target import Target, configured
 from serving.totals import Totals
 
@@ -58,7 +58,7 @@ class Supervisor:
         self._listening = sockets.listen(settings.host, settings.port, "SLIPWAY_PORT")
         self._grpc = sockets.reserve(settings.host, settings.grpc_port, "SLIPWAY_GRPC_PORT") if settings.grpc else None
         self._totals = Totals()
-        self._totals.merge(0, [Sample(WORKER_EXITS.name, (), [0])])  # Prometheus sees no rise from nothing
+        self._totals.merge(0, [Sample(WORKER_EXITS.name, (), [0]), Sample(STARTED.name, (), [time.time()])])
         self._workers: dict[int, _Worker] = {}
         self._changing = asyncio.Lock()
         self._stopping = asyncio.Event()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import uvloop
 
-from serving import config, deployment, metrics, tls
+from serving import config, deployment, metrics, observation, tls
 from serving.app import App
 from serving.config import Settings
 from serving.deployment import Deployment, Loaded
@@ -144,6 +144,7 @@ class Worker:
         for release in loaded:
             if release:
                 self._telemetry.tally.add(metrics.LOADS, release.name, "loaded")
+                observation.begin(self._telemetry.tally, release)
         return found
 
     async def _swap(self, release: str) -> str:

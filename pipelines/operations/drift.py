@@ -8,6 +8,7 @@ Exit code 0: no drift; 1: drift; 2: nobody can tell.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -28,10 +29,10 @@ from pipelines.operations.rules import Drift
 
 TIMEOUT = 30
 OBSERVED = (
-    "sum by (release, feature, bin) (increase(slipway_observed_total[{window}]))",
-    "sum by (release, label) (increase(slipway_predictions_total[{window}]))",
+    "sum by (release, feature, bin) (increase(slipway_observed_total{chosen}[{window}]))",
+    "sum by (release, label) (increase(slipway_predictions_total{chosen}[{window}]))",
 )
-REFERENCE = "max by (release, feature, bin) (slipway_reference_examples)"
+REFERENCE = "max by (release, feature, bin) (slipway_reference_examples{chosen})"
 
 Counts = dict[tuple[str, str], dict[str, float]]
 """By release and feature, then by bin."""
@@ -76,18 +77,21 @@ def _p_value(both: NDArray[np.float64]) -> float:
     return float(chi2_contingency(filled).pvalue) if filled.shape[1] > 1 else 1.0
 
 
-def look(prometheus: str, window: str, chosen: Drift) -> list[Finding]:
-    """Ask a Prometheus for every release and feature. Raises PipelineError when it does not answer."""
-    held = _counts(prometheus, REFERENCE)
+def look(prometheus: str, window: str, namespace: str, chosen: Drift) -> list[Finding]:
+    """Ask a Prometheus for every release and feature, of one namespace or all. Raises PipelineError."""
+    own = f"{{namespace={json.dumps(namespace)}}}" if namespace else ""
+    held = _counts(prometheus, REFERENCE.format(chosen=own))
     seen: Counts = {}
     for query in OBSERVED:
-        seen |= _counts(prometheus, query.format(window=window))
+        seen |= _counts(prometheus, query.format(chosen=own, window=window))
     return [judge(*key, seen.get(key, {}), bins, chosen) for key, bins in sorted(held.items())]
 
 
 def _counts(prometheus: str, query: str) -> Counts:
     found: Counts = defaultdict(dict)
     for labels, value in ask(prometheus, query):
+        if not labels.keys() >= {"release", "label"} and not labels.keys() >= {"release", "feature", "bin"}:
+            raise PipelineError(f"{prometheus} has a series of another server for {query!r}: {labels}")
         feature, name = (ANSWER, labels["label"]) if "label" in labels else (labels["feature"], labels["bin"])
         found[labels["release"], feature][name] = value
     return found
@@ -101,7 +105,7 @@ def ask(prometheus: str, query: str) -> list[tuple[dict[str, str], float]]:
         if content["status"] != "success":
             raise PipelineError(f"{prometheus} refuses {query!r}: {content['error']}")
         return [(series["metric"], float(series["value"][1])) for series in content["data"]["result"]]
-    except (requests.RequestException, KeyError, TypeError) as error:
+    except (requests.RequestException, LookupError, TypeError, ValueError) as error:
         raise PipelineError(f"{prometheus} does not answer as Prometheus does: {error}") from error
 
 
@@ -127,10 +131,11 @@ def main() -> int:
     parser.add_argument("--prometheus", required=True, help="its address")
     parser.add_argument("--window", default=chosen.windows[0], help="how far to look back [%(default)s]")
     parser.add_argument("--release", help="this one alone")
+    parser.add_argument("--namespace", default="", help="of a cluster: this one alone")
     given = parser.parse_args()
     if not given.prometheus:
         parser.error("name a Prometheus: make drift PROMETHEUS=http://127.0.0.1:9090")
-    findings = look(given.prometheus.rstrip("/"), given.window, chosen)
+    findings = look(given.prometheus.rstrip("/"), given.window, given.namespace, chosen)
     findings = [each for each in findings if given.release in {None, each.release}]
     Console().print(table(findings, chosen))
     if not any(each.moved for each in findings):

@@ -28,6 +28,12 @@ from pipelines.operations.handover import Handover
 from pipelines.operations.notification import Request, WrongError
 from pipelines.operations.trigger import ForgeError
 
+DATASET = "slipway.receiver"
+NAMES = (
+    *("@timestamp", "log.level", "event.dataset", "event.action", "http.port", "http.response.status_code"),
+    *("labels.alert", "labels.environment", "labels.release", "error.type", "error.message"),
+)
+"""Fields of its lines: docs/logs.md"""
 LARGEST = 256 * 1024  # bytes of a notification
 SHORTEST = 16  # characters of a token
 PATIENCE = 10.0  # seconds that a client may be silent
@@ -46,7 +52,7 @@ def main() -> None:
         raise PipelineError(f"RECEIVER_TOKEN is shorter than {SHORTEST} characters: `openssl rand -hex 32` makes one")
     with Receiver((options.host, options.port), token, Handover(trigger.find(os.environ))) as server:
         signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
-        log("listening", **{"server.address": options.host, "server.port": server.server_port})
+        log("listening", **{"http.port": server.server_port})
         server.serve_forever()
     log("stopped")
 
@@ -100,9 +106,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def _ask(self, request: Request) -> bool:
         names = {
-            "rule.name": request.alert,
-            "service.environment": request.environment,
-            "service.version": request.release,
+            "labels.alert": request.alert,
+            "labels.environment": request.environment,
+            "labels.release": request.release,
         }
         try:
             first = self.server.handover.start(request)
@@ -137,7 +143,7 @@ class Handler(BaseHTTPRequestHandler):
 def log(action: str, level: str = "info", /, **fields: object) -> None:
     """Write one line with an event's name and fields."""
     when = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    line = {"@timestamp": when, "log.level": level, "event.action": action} | fields
+    line = {"@timestamp": when, "log.level": level, "event.dataset": DATASET, "event.action": action} | fields
     sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
     sys.stdout.flush()
 

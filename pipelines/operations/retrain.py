@@ -61,7 +61,7 @@ def retrain(source: str | None, why: Reason) -> str:
     try:
         said = merge_request.ask(branch, commit, there)
     except PipelineError:
-        if shared.fetch(branch) in {None, there}:
+        if shared.fetch(branch) in {None, there, commit}:
             raise
         return f"{branch} was opened by another run meanwhile: this one's model is not needed"
     return f"{review.verdict}: {review.summary}\n{said}"

@@ -71,21 +71,28 @@ def _running(folder: Path, names: Sequence[str], arguments: Sequence[str]) -> It
         )
     address = f"http://127.0.0.1:{port}"
     try:
-        _wait(address, log)
+        wait(f"{address}/-/ready", log)
         yield address
     finally:
-        process.terminate()
-        try:
-            process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        end(process)
 
 
-def _wait(address: str, log: Path) -> None:
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Ask a program to end, and make it."""
+    process.terminate()
+    try:
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def wait(address: str, log: Path) -> None:
+    """Return when a page answers. Raises PipelineError with the end of the program's log."""
     session = requests.Session()
     session.mount("http://", HTTPAdapter(max_retries=Retry(8, backoff_factor=0.1, status_forcelist=[503])))
     try:
-        session.get(f"{address}/-/ready", timeout=10).raise_for_status()
+        session.get(address, timeout=10).raise_for_status()
     except requests.RequestException:
         raise PipelineError(f"{log.stem} did not start: {log.read_text().strip()[-1000:]}") from None
 

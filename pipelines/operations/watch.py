@@ -24,15 +24,13 @@ from pipelines.operations.traffic import Traffic
 from pipelines.training import split
 from pipelines.training.dataset import ARTIFACTS, Dataset
 
-PATIENCE = 30
-"""Seconds that the server may take to stop."""
-
 
 def watch(folder: Path, rate: float) -> None:
     """Run everything in a folder until a signal. Raises PipelineError when a program is missing or does not start."""
     dataset = Dataset()
     images = dataset.images[dataset.indices(split.TEST)]
     with ExitStack() as running:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         http, metrics = stack.free_port(), stack.free_port()
         server = running.enter_context(_server(folder, http, metrics))
         manager = running.enter_context(stack.alertmanager(folder / "alertmanager", _silent()))
@@ -57,7 +55,6 @@ def watch(folder: Path, rate: float) -> None:
         if sys.stdout.isatty():
             for address in pages.values():
                 webbrowser.open(address)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             code = server.wait()
         except KeyboardInterrupt:
@@ -73,10 +70,10 @@ def _server(folder: Path, http: int, metrics: int) -> Iterator[subprocess.Popen[
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen([sys.executable, "-m", "serving"], env=variables, stdout=log, stderr=log)
     try:
+        stack.wait(f"http://127.0.0.1:{http}/v2/health/ready", folder / "server.log")
         yield process
     finally:
-        process.terminate()
-        process.wait(PATIENCE)
+        stack.end(process)
 
 
 def _silent() -> str:

@@ -18,6 +18,7 @@ from serving import correlation, tensors, tls
 from serving.access import Record
 from serving.app import FAILED, App
 from serving.config import Settings
+from serving.correlation import CHOSEN
 from serving.errors import Refused, ServingError
 from serving.protocols import open_inference
 from serving.protocols import open_inference_pb2 as pb
@@ -98,6 +99,7 @@ def _handler(app: App, name: str, method: _Method) -> Any:  # noqa: ANN401 (grpc
         request_id = correlation.request_id(metadata.get("x-request-id", "").encode())
         parent = correlation.parent(metadata.get("traceparent", "").encode())
         trail = app.follow(parent)
+        CHOSEN.set("")
         context.set_trailing_metadata((("x-request-id", request_id.decode()),))
         try:
             authorization = metadata.get("authorization")
@@ -120,6 +122,7 @@ def _handler(app: App, name: str, method: _Method) -> Any:  # noqa: ANN401 (grpc
             code, said = grpc.StatusCode.INTERNAL, FAILED.message
         finally:
             app.in_flight -= 1
+        release = release or CHOSEN.get()
         app.telemetry.remember(
             Record(
                 time=started,

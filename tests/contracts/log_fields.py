@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from pipelines import logs as pipeline
+from pipelines.operations import receiver
 from serving import access
 from serving import logs as server
 from tests.conftest import ROOT
@@ -17,7 +18,8 @@ SHIPPED = "host.name"
 
 def declared() -> dict[str, set[str]]:
     """Return which lines have which field."""
-    kinds = {"access": set(access.NAMES.values()), "server": set(server.NAMES), "pipeline": set(pipeline.NAMES)}
+    kinds = {"access": set(access.NAMES.values()), "server": set(server.NAMES)}
+    kinds |= {"pipeline": set(pipeline.NAMES), "receiver": set(receiver.NAMES)}
     return {name: {kind for kind in kinds if name in kinds[kind]} for name in set().union(*kinds.values())}
 
 

@@ -22,9 +22,9 @@ OTHERS = {
     *("haproxy_backend_active_servers", "haproxy_backend_current_queue", "haproxy_backend_retry_warnings_total"),
     *("node_cpu_seconds_total", "node_memory_MemAvailable_bytes", "node_memory_MemTotal_bytes"),
     *("node_filesystem_avail_bytes", "node_filesystem_size_bytes"),
-    "slipway_deployment_timestamp_seconds",
+    *("slipway_deployment_timestamp_seconds", "kube_cronjob_status_last_successful_time"),
 }
-"""Of Prometheus, HAProxy, node exporter and ansible/library/deployment.py."""
+"""Of Prometheus, HAProxy, node exporter, ansible/library/deployment.py and kube-state-metrics."""
 WORDS = {"and", "or", "unless", "by", "on", "bool", "group_left"}
 
 

@@ -15,6 +15,8 @@ import yaml
 from pipelines.operations import rules
 from serving import config
 from serving.metrics import DURATION
+from serving.observation import PREDICTING
+from serving.protocols import routes
 from tests.conftest import ROOT, need
 from tests.contracts.series import FILES, RULES, asked, known
 
@@ -59,9 +61,12 @@ def test_every_metric_is_declared() -> None:
 def test_requests_are_those_of_the_server() -> None:
     """Endpoints have the server's names, and the promise of latency is one of the bounds that it counts by."""
     objectives = rules.load()
-    text = "".join(path.read_text() for path in (ROOT / "serving" / "protocols").glob("*.py"))
-    for name in objectives.requests.endpoints.split("|"):
-        assert f'"{name}"' in text or name == "grpc.infer"
+    predicting = {route.name for route in routes() if route.scope == "predict" and route.method == "POST"} - {
+        "admin.index"
+    }
+    asked_for = objectives.requests.endpoints.split("|")
+    assert set(asked_for) == predicting | {"grpc.ModelInfer"}
+    assert {name for names, _ in PREDICTING for name in names} == set(asked_for)
     assert objectives.objectives.latency.seconds in DURATION.buckets
     bounds = {float(found) for rule in RULES for found in re.findall(r'le="([\d.]+)"', rule["expr"])}
     assert bounds == {objectives.objectives.latency.seconds}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,19 +15,13 @@ import pytest
 import requests
 import yaml
 
+from pipelines.operations import stack
 from tests.conftest import ROOT, Project, git, need, wait_for
 from tests.system.conftest import copy_of, photographs, share, with_few_checks
 from tests.system.gateway import Gateway
 
-PAGE = (ROOT / "docs" / "retraining.md").read_text()
 TOKEN = "0123456789abcdef0123456789abcdef"
 BRANCH = "retrain/production"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager
@@ -50,7 +43,7 @@ def project(finished: Project, s3: Gateway, tmp_path: Path) -> Project:
     """A project with a forge, whose main has a model; new data waits where the forge's variable says."""
     need("rsync")
     made = with_few_checks(copy_of(finished, tmp_path / "project"))
-    share(made, s3, f"retraining-{free_port()}")
+    share(made, s3, f"retraining-{stack.free_port()}")
     made.run("make", "forge")
     with (made.path / ".forge" / "variables.env").open("a") as file:
         file.writelines(f"{name}={value}\n" for name, value in s3.environment().items())
@@ -61,21 +54,18 @@ def project(finished: Project, s3: Gateway, tmp_path: Path) -> Project:
 
 @pytest.fixture
 def alertmanager(project: Project, tmp_path: Path) -> Iterator[str]:
-    """Yield the address of an Alertmanager with the page's configuration, which leads to receiver and forge."""
+    """Yield the address of an Alertmanager with the project's configuration, which leads to receiver and forge."""
     need("prometheus-alertmanager")
-    triggers, receiver, port = free_port(), free_port(), free_port()
+    triggers, receiver = stack.free_port(), stack.free_port()
     (tmp_path / "token").write_text(TOKEN)
-    text = next(block for block in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL) if "webhook_configs" in block)
-    for old, new in (
-        ("1m", "1s"),
-        (":9095/", f":{receiver}/"),
-        ("/etc/alertmanager/receiver-token", f"{tmp_path}/token"),
-    ):
-        assert old in text
-        text = text.replace(old, new)
-    config = yaml.safe_load(text)
-    config["route"]["routes"][0]["group_interval"] = "1s"
-    (tmp_path / "alertmanager.yml").write_text(yaml.safe_dump(config))
+    config = yaml.safe_load((ROOT / "monitoring" / "alertmanager.yml").read_text())
+    config["route"]["routes"][0] |= {"group_wait": "1s", "group_interval": "1s"}
+    *people, retraining = config["receivers"]
+    (hook,) = retraining["webhook_configs"]
+    assert hook["url"] == "http://127.0.0.1:9095/alerts"
+    hook["url"] = f"http://127.0.0.1:{receiver}/alerts"
+    hook["http_config"]["authorization"]["credentials_file"] = f"{tmp_path}/token"
+    config["receivers"] = [{"name": each["name"]} for each in people] + [retraining]
     with (
         running(project.start("python", "-m", "pipelines.local_forge", "triggers", "--port", str(triggers))) as forge,
         running(
@@ -91,21 +81,11 @@ def alertmanager(project: Project, tmp_path: Path) -> Iterator[str]:
                 NO_PROXY="127.0.0.1",
             )
         ),
-        running(
-            project.start(
-                "prometheus-alertmanager",
-                f"--config.file={tmp_path}/alertmanager.yml",
-                f"--storage.path={tmp_path}/alertmanager",
-                f"--web.listen-address=127.0.0.1:{port}",
-                "--cluster.listen-address=",
-                NO_PROXY="127.0.0.1",
-            )
-        ),
+        stack.alertmanager(tmp_path / "alertmanager", yaml.safe_dump(config)) as address,
     ):
         wait_for(lambda: answers(f"http://127.0.0.1:{receiver}/healthz"), "the receiver")
-        wait_for(lambda: answers(f"http://127.0.0.1:{port}/-/ready"), "Alertmanager")
         assert forge.poll() is None
-        yield f"http://127.0.0.1:{port}"
+        yield address
 
 
 def wait_for_token(project: Project) -> str:
@@ -124,7 +104,7 @@ def answers(address: str) -> bool:
 def fire(alertmanager: str, instance: str, **labels: str) -> None:
     """Fire an alert as Prometheus does."""
     alert = {
-        "labels": {"alertname": "ModelInputDrift", "environment": "production", "instance": instance} | labels,
+        "labels": {"alertname": "InputDrift", "environment": "production", "instance": instance} | labels,
         "annotations": {"summary": "Input brightness has PSI 1.3 against @team $CI_JOB_TOKEN, limit 0.2"},
         "startsAt": datetime.now(UTC).isoformat(),
     }
@@ -157,7 +137,7 @@ def test_from_drift_to_one_merge_request(project: Project, alertmanager: str) ->
     (request,) = (project.path / ".forge" / "merge-requests").iterdir()
     assert (request / "branch").read_text() == BRANCH
     title, _, text = git(forge, "show", "--no-patch", "--format=%B", BRANCH).partition("\n")
-    assert title == "Retrain for production: ModelInputDrift"
+    assert title == "Retrain for production: InputDrift"
     assert "release v1.0.0: Input brightness has PSI 1.3 against" in text
     assert "@team" not in text  # nobody is called
     assert "CI_JOB_TOKEN" not in text or "$" not in text

@@ -40,7 +40,10 @@ def test_what_it_shows(finished: Project, tmp_path: Path) -> None:
         assert {"answer", "brightness", "confidence", "direction"} <= words, answered[-1]
     finally:
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0, log.read_text()
+        try:
+            assert process.wait(60) == 0, log.read_text()
+        finally:
+            process.kill()
     assert re.search(r"[\d,]+ answers: \{'200': \d+\}", log.read_text())
     for page in pages:
         try:

@@ -155,7 +155,7 @@ def test_the_exit_code_says_it(serve: Serve, seen: dict[str, float], options: li
 def test_what_is_no_prometheus_is_named(serve: Serve, status: int, raw: bytes, message: str) -> None:
     """Another server's answer, or a refusal, is one line with the address."""
     with pytest.raises(drift.PipelineError, match=message):
-        drift.look(serve(status=status, raw=raw), "1h", CHOSEN)
+        drift.look(serve(status=status, raw=raw), "1h", "", CHOSEN)
 
 
 def test_nobody_there_is_no_drift_and_no_peace() -> None:

@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.operations.receiver import NAMES
 from tests.conftest import ROOT, wait_for
 
 TOKEN = "a-token-of-alertmanager"
@@ -72,7 +73,7 @@ class Receiver:
 
     @property
     def port(self) -> int:
-        return int(self.lines[0]["server.port"])
+        return int(self.lines[0]["http.port"])
 
     def read(self) -> None:
         assert self.process.stdout
@@ -173,7 +174,8 @@ def test_an_alert_reaches_gitlab(gitlab: Receiver) -> None:
     }
     wait_for(lambda: gitlab.actions() == ["retrain-asked"], "its log")
     written = json.dumps(gitlab.lines)
-    assert gitlab.lines[1]["rule.name"] == "Drift"
+    assert gitlab.lines[1]["labels.alert"] == "Drift"
+    assert {name for line in gitlab.lines for name in line} <= set(NAMES)
     assert not any(secret in written for secret in (TOKEN, SECRET, "PSI"))
 
 
