@@ -165,7 +165,7 @@ def test_from_drift_to_one_merge_request(project: Project, alertmanager: str) ->
 def test_by_hand(finished: Project, s3: Gateway, tmp_path: Path) -> None:
     """Nothing new opens nothing; what fails leaves all as it was; a person's own retraining asks for a request."""
     project = copy_of(finished, tmp_path / "project")
-    share(project, s3, f"by-hand-{free_port()}")
+    share(project, s3, f"by-hand-{stack.free_port()}")
     bare = tmp_path / "bare.git"
     git(tmp_path, "clone", "--quiet", "--bare", str(project.path), str(bare))
     git(bare, "config", "receive.advertisePushOptions", "true")
@@ -197,7 +197,7 @@ def test_from_the_released_weights(finished: Project, s3: Gateway, tmp_path: Pat
     git(project.path, "tag", "--annotate", "v1.0.0", "--message", "First")
     project.edit("params.yaml", "start: scratch", "start: released")
     git(project.path, "commit", "--quiet", "--all", "--message", "Warm starts")
-    share(project, s3, f"warm-{free_port()}")
+    share(project, s3, f"warm-{stack.free_port()}")
     bare = tmp_path / "bare.git"
     git(tmp_path, "clone", "--quiet", "--bare", str(project.path), str(bare))
     git(bare, "config", "receive.advertisePushOptions", "true")

@@ -72,13 +72,16 @@ def test_one_epoch(before: Path, beginner: Path) -> None:
 
 
 def test_calibration_data_of_the_wrong_range(before: Path, tmp_path: Path) -> None:
-    """int8 ranges taken from images that are almost black: worse than its own float parent, and than the incumbent."""
+    """int8 ranges taken from images sixteen times too dark: worse than its own float parent, and not shown to be as
+    good as the incumbent. How much worse depends on the kind of processor that trained it.
+    """
 
     def dark(model: object, scheme: str, images: np.ndarray) -> bytes:
-        return quantize.convert(model, scheme, images // 128 if scheme == "int8" else images)
+        return quantize.convert(model, scheme, images // 16 if scheme == "int8" else images)
 
     judged = judge(reconvert(before, tmp_path / "artifacts", convert=dark), before)
-    assert {"quantization", "accuracy"} <= failed(judged)
+    assert "quantization" in failed(judged)
+    assert verdicts(judged)["accuracy"] in {Verdict.INCONCLUSIVE, Verdict.FAIL}
 
 
 def test_a_converter_that_emits_untrained_weights(before: Path, tmp_path: Path) -> None:
