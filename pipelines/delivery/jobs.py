@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import tarfile
 import tempfile
 from pathlib import Path
 
+from model.release import unpack
 from pipelines.delivery import wheels
 from pipelines.delivery.settings import Hosts
 from pipelines.review import repository
@@ -16,6 +16,8 @@ UNUSED = ("hydra-core", "omegaconf")
 SOURCES = ("model", "monitoring/objectives.yaml", "pipelines", "serving")
 PROJECT = ("pyproject.toml", "uv.lock")
 INSTALLER = "pip"
+MOST = 100_000_000
+"""Bytes of the repository's own files."""
 
 
 def lay_out(commit: str, hosts: Hosts, folder: Path) -> None:
@@ -27,8 +29,7 @@ def lay_out(commit: str, hosts: Hosts, folder: Path) -> None:
     source.mkdir(parents=True)
     with tempfile.NamedTemporaryFile() as file:
         repository.git("archive", f"--output={file.name}", "--format=tar", commit, *SOURCES, *PROJECT)
-        with tarfile.open(file.name) as archive:
-            archive.extractall(source, filter="data")
+        unpack(Path(file.name), source, MOST)
     for name in PROJECT:
         (source / name).rename(folder / name)
     (folder / "requirements.txt").write_text(wheels.requirements("jobs", folder, (*UNUSED, INSTALLER)))

@@ -30,7 +30,8 @@ def watch(folder: Path, rate: float) -> None:
     dataset = Dataset()
     images = dataset.images[dataset.indices(split.TEST)]
     with ExitStack() as running:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts what runs behind it without the first
+            signal.signal(number, signal.default_int_handler)
         http, metrics = stack.free_port(), stack.free_port()
         server = running.enter_context(_server(folder, http, metrics))
         manager = running.enter_context(stack.alertmanager(folder / "alertmanager", _silent()))
