@@ -278,7 +278,7 @@ def test_one_group_asks_once_for_each_release(gitlab: Receiver) -> None:
 
 def test_several_at_once_ask_once(gitlab: Receiver) -> None:
     """What comes while the forge is asked waits for its answer, a failure among it; afterwards it is asked anew."""
-    gitlab.forge.delay, gitlab.forge.statuses = 1.0, [403]
+    gitlab.forge.delay, gitlab.forge.statuses = 4.0, [403]
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda _: gitlab.notify(FIRING), range(4)))
     gitlab.forge.delay = 0.0
@@ -338,3 +338,4 @@ def test_who_is_silent_does_not_stop_others(gitlab: Receiver) -> None:
     assert gitlab.notify(FIRING) == 200
     assert time.monotonic() - started < 5
     slow.close()
+    wait_for(lambda: {"refused", "broken"} & set(gitlab.actions()), "what becomes of it")
