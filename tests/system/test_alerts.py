@@ -223,7 +223,7 @@ class Case:
 
 CASES = (
     Case("AvailabilityBudgetBurn", "page", errors, healthy, 25, 45),
-    Case("LatencyBudgetBurn", "page", slow, healthy, 20, 45),
+    Case("LatencyBudgetBurn", "page", slow, healthy, 45, 45),
     Case("InputDrift", "ticket", inverted, upright, 30, 75),
     Case("PredictionShift", "ticket", one_class, all_classes, 30, 75),
     Case("NoTraffic", "page", silent, loud, 20, 15),

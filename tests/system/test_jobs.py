@@ -54,7 +54,7 @@ def options(container: Object, volumes: dict[str, Path], given: dict[str, str]) 
     for mount in container["volumeMounts"]:
         read_only = ":ro" if mount.get("readOnly") else ""
         found.append(f"--volume={volumes[mount['name']]}:{mount['mountPath']}{read_only}")
-    variables = {each["name"]: each["value"] for each in container.get("env", [])} | given
+    variables = {each["name"]: each.get("value", "") for each in container.get("env", [])} | given
     found += [f"--env={name}={value}" for name, value in variables.items()]
     if "workingDir" in container:
         found.append(f"--workdir={container['workingDir']}")
@@ -142,7 +142,9 @@ def test_drift(tmp_path: Path, run: Run) -> None:
     """It has what it needs to ask Prometheus, and says when there is none."""
     scheduled = pod("drift")
     (container,) = scheduled["containers"]
-    assert "does not answer as Prometheus does" in run(container, {"temporary": tmp_path}, {}, check=False)
+    assert "does not answer as Prometheus does" in run(
+        container, {"temporary": tmp_path}, {"NAMESPACE": "production"}, check=False
+    )
 
 
 def test_it_is_small_and_says_what_it_is(image: Image, podman: Podman) -> None:
