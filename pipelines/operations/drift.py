@@ -28,6 +28,8 @@ from pipelines.operations import rules
 from pipelines.operations.rules import Drift
 
 TIMEOUT = 30
+WIDTH = 120
+"""Columns of a log, which has no width of its own."""
 OBSERVED = (
     "sum by (release, feature, bin) (increase(slipway_observed_total{chosen}[{window}]))",
     "sum by (release, label) (increase(slipway_predictions_total{chosen}[{window}]))",
@@ -137,7 +139,7 @@ def main() -> int:
         parser.error("name a Prometheus: make drift PROMETHEUS=http://127.0.0.1:9090")
     findings = look(given.prometheus.rstrip("/"), given.window, given.namespace, chosen)
     findings = [each for each in findings if given.release in {None, each.release}]
-    Console().print(table(findings, chosen))
+    Console(width=None if sys.stdout.isatty() else WIDTH).print(table(findings, chosen))
     if not any(each.moved for each in findings):
         print("no release has answered enough in that time, or none has a reference", file=sys.stderr)
         return 2
