@@ -144,6 +144,7 @@ def test_not_ready_before_it_ends(cluster: Cluster, podman: Podman) -> None:
     answer = cluster.ask(name, "/v2/health/live")
     assert answer == "200"
     podman.run("wait", container)
+    podman.run("container", "cleanup", container)  # or a network that is about to be taken away would be kept
     podman.run("start", container)
     wait_for(lambda: len(cluster.up()) == 3, "all pods")
 

@@ -268,6 +268,12 @@ def test_promotion_and_the_way_back(
 ) -> None:
     """Staging first, then production, back by one word; what does not hold is refused, and nothing changes by it."""
     project = copy_of(released[0], tmp_path / "project")
+    client = s3.client()
+    make_bucket(s3, "promoted")
+    for each in client.list_objects_v2(Bucket="released")["Contents"]:
+        client.copy({"Bucket": "released", "Key": each["Key"]}, "promoted", each["Key"])
+    project.edit("delivery.yaml", "s3://released/", "s3://promoted/")
+    git(project.path, "commit", "--quiet", "--all", "--message", "A bucket of its own")
     keys = s3.environment()
 
     def make(*arguments: str, expect: int = 0) -> str:
@@ -302,10 +308,9 @@ def test_promotion_and_the_way_back(
     assert "RELEASE=v1.0.0\n" in (project.path / "environments" / "production" / "serving.env").read_text()
     assert git(project.path, "status", "--porcelain") == ""
 
-    client = s3.client()
     key = f"team/releases/v1.1.0/{BUNDLE}"
-    content = client.get_object(Bucket="released", Key=key)["Body"].read()
-    client.put_object(Bucket="released", Key=key, Body=content[:-1] + b"x")
+    content = client.get_object(Bucket="promoted", Key=key)["Body"].read()
+    client.put_object(Bucket="promoted", Key=key, Body=content[:-1] + b"x")
     assert "mismatch" in make("promote", "ENV=production", "TAG=v1.1.0", expect=2).lower()
     assert git(project.path, "log", "-1", "--format=%s").strip() == "Roll production back to v1.0.0"
 
