@@ -28,11 +28,24 @@ Answer = tuple[int, Any]
 NOT_FOUND = (404, {"message": "404 Not found"})
 
 
+class JSONHandler(BaseHTTPRequestHandler):
+    def send(self, status: int, content: object) -> None:
+        data = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        """Keep the terminal for pipelines."""
+
+
 @contextmanager
 def serve(forge: Path, token: str | None) -> Iterator[int]:
     """Yield the port on loopback at which the forge's API is."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(JSONHandler):
         def answer(self) -> None:
             sent = self.headers.get("PRIVATE-TOKEN") or self.headers.get("JOB-TOKEN") or ""
             length = int(self.headers.get("Content-Length", 0))
@@ -41,17 +54,9 @@ def serve(forge: Path, token: str | None) -> Iterator[int]:
             else:
                 status, content = 401, {"message": "401 Unauthorized"}
                 self.close_connection = True
-            data = json.dumps(content).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+            self.send(status, content)
 
         do_GET = do_POST = do_PUT = answer  # noqa: N815 (what http.server calls)
-
-        def log_message(self, *_: object) -> None:
-            """Keep the pusher's terminal for the pipeline."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import msgspec
@@ -40,21 +39,13 @@ def listen(forge: Path, port: int) -> None:
     """Run a pipeline for each trigger that comes to this port of loopback, until this process ends."""
     expected = token(forge)
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
+    class Handler(api.JSONHandler):
+        def do_POST(self) -> None:  # noqa: N802 (what http.server calls)
             status, content = 404, {"message": "404 Not found"}
             body = self.rfile.read(min(int(self.headers.get("Content-Length", 0)), LARGEST))
             if re.fullmatch(f"{api.PROJECT}/trigger/pipeline", self.path):
                 status, content = _start(forge, expected, body)
-            data = json.dumps(content).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_: object) -> None:
-            """Keep the terminal for the pipelines."""
+            self.send(status, content)
 
     with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
         print(f"triggers: http://127.0.0.1:{server.server_port}/api/v4, with the token in {forge / TOKEN}", flush=True)

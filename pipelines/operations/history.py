@@ -46,22 +46,24 @@ def main() -> None:
     parser.add_argument("log", type=Path, help="file that PIPELINE_LOG named")
     parser.add_argument("--metrics", type=Path, default=METRICS, help="text file of metrics (default: %(default)s)")
     options = parser.parse_args()
-    lines = read(options.log)
+    lines, broken = read(options.log)
     write(options.metrics, lines)
     print(f"{options.metrics}: {len(lines):,} runs")
+    if broken:
+        raise PipelineError(f"{options.log}: left out {len(broken)} that are no lines of a command: {broken[0]}")
 
 
-def read(path: Path) -> list[Line]:
-    """Return the lines of a log in its order. Raises PipelineError naming the file and the line that is none."""
+def read(path: Path) -> tuple[list[Line], list[str]]:
+    """Return the lines of a log in its order, and what is wrong with others. Raises PipelineError if it is missing."""
     if not path.is_file():
         raise PipelineError(f"{path} is missing: commands write it where PIPELINE_LOG={path} is set")
-    found = []
+    found, broken = [], []
     for number, text in enumerate(path.read_bytes().splitlines(), 1):
         try:
             found.append(msgspec.json.decode(text, type=Line))
         except msgspec.DecodeError as error:
-            raise PipelineError(f"{path}, line {number}: no line of a command: {error}") from error
-    return found
+            broken.append(f"line {number}: {error}")
+    return found, broken
 
 
 def write(path: Path, lines: Iterable[Line]) -> None:

@@ -40,7 +40,7 @@ def test_runs_verdicts_and_times(tmp_path: Path) -> None:
         + line("review", 8, **{"labels.verdict": "pass"})
         + line("review", 9, "failure", **{"labels.verdict": "fail"})
     )
-    history.write(tmp_path / "pipeline.prom", history.read(log))
+    history.write(tmp_path / "pipeline.prom", history.read(log)[0])
     found = told(tmp_path / "pipeline.prom")
     assert found[history.RUNS, "training.train", "success"] == 2
     assert found[history.RUNS, "training.train", "failure"] == 1
@@ -59,16 +59,18 @@ def test_a_command_s_own_line_is_read(tmp_path: Path) -> None:
     log = tmp_path / "pipeline.log"
     command = [sys.executable, "-m", "pipelines.delivery.promote", "nowhere", "v1.2.3"]
     subprocess.run(command, cwd=ROOT, env=os.environ | {logs.VARIABLE: str(log)}, capture_output=True, check=False)
-    (line,) = history.read(log)
+    ((line,), _) = history.read(log)
     assert (line.command, line.outcome) == ("delivery.promote", history.FAILURE)
     assert 0 < line.duration < 60e9
 
 
-def test_a_line_that_is_none_is_named(tmp_path: Path) -> None:
-    """By its file and its number."""
-    log = tmp_path / "pipeline.log"
-    log.write_text(line("review") + "{}\n")
-    with pytest.raises(PipelineError, match=r"pipeline.log, line 2: .*@timestamp"):
-        history.read(log)
+def test_a_line_that_is_none_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its file and its number, and the others count all the same: a full disk has left half a line, once."""
+    log, metrics = tmp_path / "pipeline.log", tmp_path / "pipeline.prom"
+    log.write_text(line("review")[:40] + "\n" + line("review"))
+    monkeypatch.setattr(sys, "argv", ["history", str(log), "--metrics", str(metrics)])
+    with pytest.raises(PipelineError, match=r"pipeline.log: left out 1 .*: line 1: .*truncated"):
+        history.main()
+    assert told(metrics)[history.RUNS, "review", "success"] == 1
     with pytest.raises(PipelineError, match="PIPELINE_LOG="):
         history.read(tmp_path / "nothing.log")
