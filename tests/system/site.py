@@ -115,11 +115,17 @@ def make(machines: Fleet, store: Gateway, finished: Project, signing_key: Path, 
         "retired": [],
         "edge": [],
     }
-    chosen = {"serving_bake": 6, "serving_patience": 20, "serving_room": 350, "haproxy_rate_limit": 100_000}
+    # All of these hosts share the cores of this machine with other tests.
+    chosen = {
+        "serving_bake": 6,
+        "serving_margin": 0.1,
+        "serving_patience": 30,
+        "serving_room": 350,
+        "haproxy_rate_limit": 100_000,
+    }
     inventory = project.path / "ansible" / "inventories" / "production" / "hosts.yml"
     inventory.write_text(machines.inventory(groups, **chosen))
     project.edit("delivery.yaml", "servers: []", "servers: [production]")
-    # All of these hosts share the cores of this machine.
     project.edit("environments/production/serving.env", "SLIPWAY_WORKERS=2", "SLIPWAY_WORKERS=1")
     found = Site(machines, project, store, folder, variables)
     found.want("v1.0.0")

@@ -31,7 +31,7 @@ BAD = {
     "v2.0.1": (MAIN, "supervisor.run(settings)", "sys.exit('error: planted')"),
     "v2.0.2": (WORKER, "self.app.ready = True", "self.app.ready = False"),
     "v2.0.3": (IMAGES, "labels[position]", "labels[-1 - position]"),
-    "v2.0.4": (IMAGES, "    order =", "    import time; time.sleep(0.1)\n    order ="),
+    "v2.0.4": (IMAGES, "    order =", "    import time; time.sleep(0.2)\n    order ="),
     "v2.0.5": ("examples.json", '"probability": 0.', '"probability": 1.'),
 }
 
@@ -118,7 +118,7 @@ def test_a_rollback_takes_seconds(site: Site, on: Callable[[str], None]) -> None
     ("release", "said"),
     [
         ("v2.0.1", "s1: v2.0.1-.* was refused: it ends as soon as it starts\n.*error: planted.*it is back on v1.0.0-"),
-        ("v2.0.2", "s1: v2.0.2-.* was refused: it is not ready after 20 s.*it is back on v1.0.0-"),
+        ("v2.0.2", "s1: v2.0.2-.* was refused: it is not ready after 30 s.*it is back on v1.0.0-"),
         ("v2.0.3", "s1: v2.0.3-.* was refused: it answers wrongly.*it is back on v1.0.0-"),
         ("v2.0.4", "s1 as the canary: .* of its .* answers took longer than .* ms"),
         ("v2.0.5", "s1: .*the model does not answer as when it was evaluated: example 0"),
