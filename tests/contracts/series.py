@@ -23,8 +23,9 @@ OTHERS = {
     *("node_cpu_seconds_total", "node_memory_MemAvailable_bytes", "node_memory_MemTotal_bytes"),
     *("node_filesystem_avail_bytes", "node_filesystem_size_bytes"),
     *("slipway_deployment_timestamp_seconds", "kube_cronjob_status_last_successful_time"),
+    "alertmanager_notifications_failed_total",
 }
-"""Of Prometheus, HAProxy, node exporter, ansible/library/deployment.py and kube-state-metrics."""
+"""Of Prometheus, Alertmanager, HAProxy, node exporter, ansible/library/deployment.py and kube-state-metrics."""
 WORDS = {"and", "or", "unless", "by", "on", "bool", "group_left"}
 
 

@@ -218,11 +218,12 @@ def test_monitor_watches_everything(site: Site) -> None:
 
     def targets() -> dict[tuple[str, str, str], str]:
         return {
-            (target["labels"]["job"], target["labels"]["host"], target["scrapeUrl"]): target["health"]
+            (target["labels"]["job"], target["labels"].get("host", ""), target["scrapeUrl"]): target["health"]
             for target in ask(site, "targets?state=active")["activeTargets"]
         }
 
     assert set(targets()) == {
+        ("alertmanager", "", "http://localhost:9093/metrics"),
         ("node", "monitor", f"http://{monitor}:9100/metrics"),
         ("node", "server", f"http://{server}:9100/metrics"),
         ("serving", "server", f"http://{server}:8082/metrics"),
