@@ -9,6 +9,8 @@ REPORT := reports/index.html
 SOURCE :=
 LABELS :=
 LOG :=
+SAMPLES :=
+KEY :=
 BASE := origin/main
 NAME :=
 TAG :=
@@ -24,7 +26,7 @@ UNTRACKED = $(shell git ls-files --others --ignored --exclude-standard --directo
 OSV_URL ?= https://api.osv.dev
 flag = $(if $(filter yes,$($1)),$2,$(if $(filter-out no,$($1)),$(error $1=$($1): say yes or no)))
 
-export BASE NAME TAG ENV INTO SNAPSHOT PROMETHEUS LABELS LOG
+export BASE NAME TAG ENV INTO SNAPSHOT PROMETHEUS LABELS LOG SAMPLES KEY
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV # imports are twice as slow without bytecode
 
@@ -35,7 +37,7 @@ unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV # imports are twice as slow without
 .PHONY: release verify-release promote deploy status rollback history
 .PHONY: image check-k8s deploy-k8s
 .PHONY: backup restore restore-drill
-.PHONY: watch drift rules retrain feedback
+.PHONY: watch drift rules retrain samples feedback
 .PHONY: forge clean help
 
 ##@ Model
@@ -140,6 +142,9 @@ rules: $(ENVIRONMENT) ## Write rules and dashboards from monitoring/objectives.y
 
 retrain: $(ENVIRONMENT) ## Train again on main, with new data of SOURCE=... if given, and ask for one merge request
 	@python -m pipelines.operations.retrain $(if $(SOURCE),"$$SOURCE")
+
+samples: $(ENVIRONMENT) ## Unseal the pictures that servers kept in SAMPLES=folder by KEY=samples.pem INTO=folder, to be labelled
+	@python -m pipelines.operations.samples "$$SAMPLES" "$$KEY" "$$INTO"
 
 feedback: $(ENVIRONMENT) ## Say how right each release was: join LABELS=labels.csv, which came later, with the server's LOG=access.log
 	@python -m pipelines.operations.feedback "$$LABELS" "$$LOG"

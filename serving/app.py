@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
@@ -119,9 +120,11 @@ class App:
 
     def follow(self, parent: Parent | None) -> Trail | None:
         """Keep account of what happens in the running task, if anybody wants to know."""
-        if not self.settings.traces:
+        settings = self.settings
+        if not (settings.traces or settings.samples):
             return None
-        trail = Trail(parent)
+        sampled = bool(settings.samples) and random.random() * 100 < settings.samples_percent  # noqa: S311 (a share)
+        trail = Trail(parent, sampled) if settings.traces or sampled else None
         TRAIL.set(trail)
         return trail
 

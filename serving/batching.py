@@ -57,6 +57,8 @@ class Batcher:
         now, trail = time.perf_counter(), TRAIL.get()
         if trail:
             trail.queued = now
+            if trail.sampled:
+                trail.images = images
         self._waiting.append(_Waiting(images, answer, now, trail))
         self._schedule()
         return answer

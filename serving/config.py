@@ -91,6 +91,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ),
     ] = ""
 
+    samples: Annotated[str, Meta(description="folder for pictures to be labelled, sealed for the holder of a key")] = ""
+    samples_key: Annotated[str, Meta(description="their public X25519 key, as one line of base64")] = ""
+    samples_percent: Annotated[float, Meta(description="share of requests whose picture is kept", ge=0, le=100)] = 1
+    samples_days: Annotated[Count, Meta(description="days after which a picture is deleted")] = 30
+
     @property
     def open(self) -> bool:
         """Whether requests need no credentials."""
@@ -124,6 +129,8 @@ def _check(settings: Settings) -> None:
         raise ConfigError("SLIPWAY_TLS_CLIENT_CA needs SLIPWAY_TLS_CERTIFICATE and SLIPWAY_TLS_KEY")
     if (settings.canary_percent or settings.canary_shadow) and not settings.canary:
         raise ConfigError("SLIPWAY_CANARY_PERCENT and SLIPWAY_CANARY_SHADOW need SLIPWAY_CANARY")
+    if bool(settings.samples) != bool(settings.samples_key):
+        raise ConfigError("SLIPWAY_SAMPLES and SLIPWAY_SAMPLES_KEY come together")
     if settings.drain + 1 > settings.shutdown:
         raise ConfigError("SLIPWAY_SHUTDOWN must be a second longer than SLIPWAY_DRAIN")
     ports = [port for port in (settings.port, settings.grpc_port, settings.metrics_port) if port]

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from model.inputs import Pixels
 from serving.credentials import PREFIX
 
 # UUIDs, ULIDs and the like; but no address, no token (RFC 7519 has dots, and length) and no key of ours.
@@ -37,9 +38,14 @@ class Parent(NamedTuple):
 
 
 class Trail(msgspec.Struct):
-    """What a span is made of later: whom it belongs to, and since when its request queued, was inferred, was done."""
+    """What a span is made of later: whom it belongs to, and since when its request queued, was inferred, was done.
+
+    Of a request that is to be kept as a sample, also what was asked about, [n, height, width, channels].
+    """
 
     parent: Parent | None
+    sampled: bool = False
+    images: Pixels | None = None
     queued: float = 0
     began: float = 0
     ended: float = 0
@@ -48,7 +54,7 @@ class Trail(msgspec.Struct):
 CHOSEN: ContextVar[str] = ContextVar("CHOSEN", default="")
 """The release that the running request has been given to, so that a failure is counted for it."""
 TRAIL: ContextVar[Trail | None] = ContextVar("TRAIL", default=None)
-"""That of the request which the running task answers; none unless spans are wanted."""
+"""That of the request which the running task answers; none unless spans or samples are wanted."""
 
 
 def request_id(given: bytes | None) -> bytes:

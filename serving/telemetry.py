@@ -18,6 +18,7 @@ from serving.release import Release
 from serving.tally import Tally
 
 if TYPE_CHECKING:
+    from serving.samples import Samples
     from serving.traces import Traces
 
 SAMPLED = 64
@@ -30,12 +31,21 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 class Telemetry:
     """Of one worker. `flush` is called twice a second; everything before it is an append."""
 
-    def __init__(self, *, access_log: bool, counting: bool, service: str = "", traces: Traces | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        access_log: bool,
+        counting: bool,
+        service: str = "",
+        traces: Traces | None = None,
+        samples: Samples | None = None,
+    ) -> None:
         self.tally = Tally()
         self.models: dict[str, Model] = {}
         """What lines say of releases, by name."""
         self._service = service
         self._traces = traces
+        self._samples = samples
         self._records: list[Record] = []
         self._access_log = access_log
         self._counting = counting
@@ -69,11 +79,15 @@ class Telemetry:
         records, self._records = self._records, []
         if self._counting:
             self._count_requests(records)
-        if not records or not (self._access_log or self._traces):
+        if not records or not (self._access_log or self._traces or self._samples):
             return
         records = access.complete(records, self.models, self._service)
+        if self._samples:
+            self._samples.add(records)
         if self._traces:
             self._traces.add(records)
+        for record in records:
+            record.trail = None  # which is no part of a line
         if self._access_log:
             write(access.encode_lines(records))
 

@@ -60,7 +60,7 @@ class Traces:
         """Make a span of each record, which learns its ids, and below it one for its queue and its inference."""
         since = time.time() - time.perf_counter()
         for record in records:
-            trail, record.trail = record.trail, None
+            trail = record.trail
             began = int(record.time.timestamp() * BILLION)
             span = self._start(record, trail.parent if trail else None, began)
             context = span.get_span_context()

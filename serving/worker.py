@@ -29,6 +29,7 @@ from serving.target import Target
 from serving.telemetry import Telemetry
 
 if TYPE_CHECKING:
+    from serving.samples import Samples
     from serving.traces import Traces
 
 FLUSH = 0.5
@@ -50,6 +51,7 @@ class Worker:
             counting=settings.metrics,
             service=settings.model_name,
             traces=self._traces,
+            samples=_samples(settings),
         )
         self._pool = ThreadPoolExecutor(settings.threads, "inference") if settings.threads else None
         first = self._deploy(target, deployment.load(target, settings))
@@ -192,6 +194,14 @@ def _traces(settings: Settings) -> Traces | None:
     from serving.traces import Traces  # noqa: PLC0415 (20 MB that a server without spans does not need)
 
     return Traces(settings)
+
+
+def _samples(settings: Settings) -> Samples | None:
+    if not settings.samples:
+        return None
+    from serving.samples import Samples  # noqa: PLC0415 (most servers keep nothing)
+
+    return Samples(settings)
 
 
 async def _main(control: socket.socket, listening: socket.socket, grpc_port: int, target: Target) -> None:

@@ -2,8 +2,9 @@
 
 make feedback LABELS=labels.csv LOG=access.log
 
-The labels are a CSV or Parquet file with the columns request_id and label; the log is the server's, one JSON object a
-line with http.request.id, labels.class and labels.release. reports/feedback.json gets what is printed.
+The labels are a CSV or Parquet file with the columns request_id and label, or a folder of `make samples` in which every
+picture lies where it belongs; the log is the server's, one JSON object a line with http.request.id, labels.class and
+labels.release. reports/feedback.json gets what is printed.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Feedback(msgspec.Struct, frozen=True):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("labels", type=Path, help="CSV or Parquet with request_id and label")
+    parser.add_argument("labels", type=Path, help="CSV or Parquet with request_id and label, or <label>/<id>.png")
     parser.add_argument("log", type=Path, help="JSON lines of the server")
     options = parser.parse_args()
     confidence = params.load().evaluate.confidence
@@ -90,7 +91,9 @@ def join(labels: dict[str, str], log: Path, confidence: float) -> Feedback:
 def read_labels(path: Path) -> dict[str, str]:
     """Return the label of each request id. Raises PipelineError for another table, or an id with two labels."""
     try:
-        if path.suffix == ".parquet":
+        if path.is_dir():
+            table = _table(path)
+        elif path.suffix == ".parquet":
             table = pq.read_table(path, columns=list(COLUMNS))
         else:
             texts = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(COLUMNS, pa.string()))
@@ -102,6 +105,11 @@ def read_labels(path: Path) -> dict[str, str]:
     if len(found) < len(pairs):
         raise PipelineError(f"{path} has {len(pairs) - len(found)} request ids with another label: keep the right one")
     return found
+
+
+def _table(folder: Path) -> pa.Table:
+    pictures = sorted(folder.glob("*/*.png"))
+    return pa.table({"request_id": [path.stem for path in pictures], "label": [path.parent.name for path in pictures]})
 
 
 def _answers(log: Path) -> Iterator[tuple[str, Answer]]:

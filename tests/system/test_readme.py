@@ -135,7 +135,7 @@ def test_the_commands_of_the_page_on_servers() -> None:
 
 
 def test_the_commands_of_the_page_on_retraining() -> None:
-    """They are run in test_retraining.py, with Alertmanager's configuration of the page, and in test_feedback.py."""
+    """They are run in test_retraining.py, with Alertmanager's configuration of the page, and where their names say."""
     page = (ROOT / "docs" / "retraining.md").read_text()
     lines = [line for block in re.findall(r"```sh\n(.*?)\n```", page, re.DOTALL) for line in block.split("\n")]
     assert [re.split(r" {2,}#", line)[0] for line in lines] == [
@@ -143,6 +143,9 @@ def test_the_commands_of_the_page_on_retraining() -> None:
         "make retrain SOURCE=s3://bucket/new",
         ".venv/bin/python -m pipelines.operations.receiver --port 9095",
         "make feedback LABELS=labels.csv LOG=access.log",
+        "openssl genpkey -algorithm X25519 -out samples.pem",
+        "openssl pkey -in samples.pem -pubout -outform DER | base64",
+        "make samples SAMPLES=samples KEY=samples.pem INTO=labelled",
         ".venv/bin/python -m pipelines.local_forge triggers --port 9096",
     ]
 
