@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import subprocess
 import time
@@ -11,7 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from model import sample
 from tests.conftest import Project, git, need, wait_for
 from tests.system import variants
 from tests.system.fleet import PROGRAMS, Host, fleet
@@ -101,6 +105,46 @@ def test_it_follows_git(device: Device) -> None:
     device.want("v1.1.0")
     assert device.pull(), device.log()
     assert device.serves() == "v1.1.0"
+
+
+def test_it_may_do_little(device: Device) -> None:
+    """As systemd judges it, at most what docs/servers.md says."""
+    said = re.findall(r"says (\d\.\d)\.", (device.site.project.path / "docs" / "servers.md").read_text())
+    output = device.host.run("systemd-analyze", "security", "--no-pager", "slipway")
+    (score,) = re.findall(r"Overall exposure level for slipway.service: (\d+\.\d)", output)
+    assert [score] == said, output
+
+
+def test_it_keeps_pictures_where_it_may(device: Device) -> None:
+    """In the folder of docs/retraining.md, for nobody else to read; they open with the key and show what was asked."""
+    key = X25519PrivateKey.generate()
+    public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    settings = device.site.project.path / "environments" / "production" / "serving.env"
+    before = settings.read_text()
+    (folder,) = re.findall(
+        r"^SLIPWAY_SAMPLES=(.*)$",
+        (device.site.project.path / "docs" / "retraining.md").read_text(),
+        re.MULTILINE,
+    )
+    chosen = {"": folder, "_KEY": base64.b64encode(public).decode(), "_PERCENT": "100"}
+    settings.write_text(before + "".join(f"SLIPWAY_SAMPLES{name}={value}\n" for name, value in chosen.items()))
+    try:
+        device.want("v1.1.0")
+        assert device.pull(), device.log()
+    finally:
+        settings.write_text(before)
+    picture = (device.site.folder / "picture.png").read_bytes()
+    ask = f"echo {base64.b64encode(picture).decode()} | base64 --decode | curl --silent --fail --data-binary @-"
+    headers = f"--header 'x-request-id: asked' --header '{device.site.authorization}'"
+    device.host.run("sh", "-c", f"{ask} {headers} http://127.0.0.1:8080/v1/predict")
+
+    def found() -> set[str]:
+        files = device.host.run("find", folder, "-name", "*.sealed").split()
+        contents = [device.host.run("base64", "--wrap=0", file) for file in files]
+        return {sample.unseal(base64.b64decode(content), key).request_id for content in contents}
+
+    wait_for(lambda: "asked" in found(), "a picture")
+    assert device.host.run("stat", "--format=%U %a", folder) == "slipway 700\n"
 
 
 def test_it_goes_back_by_itself(device: Device) -> None:
