@@ -57,7 +57,7 @@ class Batcher:
         now, trail = time.perf_counter(), TRAIL.get()
         if trail:
             trail.queued = now
-            if trail.sampled:
+            if trail.sampled and len(images) == 1:
                 trail.images = images
         self._waiting.append(_Waiting(images, answer, now, trail))
         self._schedule()

@@ -21,6 +21,7 @@ PREFIX = "SLIPWAY_"
 Text = Annotated[str, Meta(min_length=1)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1)]
+Days = Annotated[int, Meta(ge=1, le=3650)]
 Amount = Annotated[int, Meta(ge=0)]
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
 Wait = Annotated[float, Meta(ge=0, le=86400)]
@@ -94,7 +95,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     samples: Annotated[str, Meta(description="folder for pictures to be labelled, sealed for the holder of a key")] = ""
     samples_key: Annotated[str, Meta(description="their public X25519 key, as one line of base64")] = ""
     samples_percent: Annotated[float, Meta(description="share of requests whose picture is kept", ge=0, le=100)] = 1
-    samples_days: Annotated[Count, Meta(description="days after which a picture is deleted")] = 30
+    samples_days: Annotated[Days, Meta(description="days after which a picture is deleted")] = 30
 
     @property
     def open(self) -> bool:
@@ -131,6 +132,8 @@ def _check(settings: Settings) -> None:
         raise ConfigError("SLIPWAY_CANARY_PERCENT and SLIPWAY_CANARY_SHADOW need SLIPWAY_CANARY")
     if bool(settings.samples) != bool(settings.samples_key):
         raise ConfigError("SLIPWAY_SAMPLES and SLIPWAY_SAMPLES_KEY come together")
+    if settings.samples_key:
+        _check_key(settings.samples_key)
     if settings.drain + 1 > settings.shutdown:
         raise ConfigError("SLIPWAY_SHUTDOWN must be a second longer than SLIPWAY_DRAIN")
     ports = [port for port in (settings.port, settings.grpc_port, settings.metrics_port) if port]
@@ -141,6 +144,15 @@ def _check(settings: Settings) -> None:
             f"SLIPWAY_HOST={settings.host} is reached from other machines: set SLIPWAY_API_KEYS or SLIPWAY_JWT_KEYS,"
             " or SLIPWAY_AUTH=false to serve everybody"
         )
+
+
+def _check_key(text: str) -> None:
+    from model import ModelError, sample  # noqa: PLC0415 (10 MB that most servers do not need)
+
+    try:
+        sample.public_key(text)
+    except ModelError as error:
+        raise ConfigError(f"SLIPWAY_SAMPLES_KEY is {error}") from error
 
 
 def _loopback(host: str) -> bool:

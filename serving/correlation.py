@@ -40,7 +40,7 @@ class Parent(NamedTuple):
 class Trail(msgspec.Struct):
     """What a span is made of later: whom it belongs to, and since when its request queued, was inferred, was done.
 
-    Of a request that is to be kept as a sample, also what was asked about, [n, height, width, channels].
+    Of a request with one picture that is to be kept, also that: [1, height, width, channels].
     """
 
     parent: Parent | None

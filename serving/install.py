@@ -27,7 +27,7 @@ UNUSED = (
 )
 ENTRY = (
     "import serving.supervisor, serving.worker, serving.protocols.rpc, serving.auth, serving.signature, serving.client,"
-    " serving.traces, requests"
+    " serving.samples, serving.traces, requests"
 )
 
 

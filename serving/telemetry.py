@@ -72,6 +72,8 @@ class Telemetry:
     def flush(self) -> None:
         """Turn what is remembered into samples and lines."""
         self._write_down()
+        if self._samples:
+            self._samples.tick()
         self._count_answers()
         self.tally.set(metrics.MEMORY, value=_resident_memory())
 

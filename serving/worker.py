@@ -46,12 +46,13 @@ class Worker:
         self._settings = settings
         self._channel = channel
         self._traces = _traces(settings)
+        self._samples = _samples(settings)
         self._telemetry = Telemetry(
             access_log=settings.access_log,
             counting=settings.metrics,
             service=settings.model_name,
             traces=self._traces,
-            samples=_samples(settings),
+            samples=self._samples,
         )
         self._pool = ThreadPoolExecutor(settings.threads, "inference") if settings.threads else None
         first = self._deploy(target, deployment.load(target, settings))
@@ -99,8 +100,9 @@ class Worker:
             task.cancel()
         self._flush()
         await self._channel.close()
-        if self._traces:
-            self._traces.close(ABORT)
+        for one in (self._traces, self._samples):
+            if one:
+                one.close(ABORT)
 
     async def _drain(self) -> None:
         """Readiness first, so that a load balancer looks elsewhere while everything is still answered."""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 
 from pipelines.clusters.manifests import Object, Pod, Rendered, title
 from pipelines.clusters.pod_security import PROBES
@@ -115,7 +116,11 @@ def _server(container: Object, pod: Pod, rendered: Rendered) -> Iterator[str]:
         yield "enableServiceLinks: false keeps SLIPWAY_… of other services from being taken for settings"
     # What comes from a Secret is not known here, but that it comes.
     own = {each["name"]: each.get("value", SECRET) for each in container.get("env", [])}
-    said, problem = _contract(**rendered.settings(container) | own)
+    chosen = rendered.settings(container) | own
+    mounts = [mount["mountPath"] for mount in container.get("volumeMounts", []) if not mount.get("readOnly")]
+    if (folder := chosen.get("SLIPWAY_SAMPLES")) and not any(Path(folder).is_relative_to(each) for each in mounts):
+        yield f"SLIPWAY_SAMPLES={folder} lies in no volume that can be written"
+    said, problem = _contract(**chosen)
     if problem:
         yield f"the server refuses its settings: {problem}"
         return

@@ -109,6 +109,8 @@ def read_labels(path: Path) -> dict[str, str]:
 
 def _table(folder: Path) -> pa.Table:
     pictures = sorted(folder.glob("*/*.png"))
+    if not pictures:
+        raise PipelineError(f"{folder} has no pictures: make samples INTO={folder} puts some there")
     return pa.table({"request_id": [path.stem for path in pictures], "label": [path.parent.name for path in pictures]})
 
 

@@ -2,15 +2,15 @@
 
 make samples SAMPLES=folder KEY=samples.pem INTO=labelled
 
-Each picture comes to lie in a folder named as the model's answer, under the id of its request. Move those that are in
-the wrong one: then the folder is LABELS for `make feedback` and SOURCE for `make data` and `make retrain`.
+Each picture comes to lie in a folder named as the model's answer, under the id of its request. Look at every one, and
+move those that are in the wrong folder: then INTO is LABELS for `make feedback`, and SOURCE for `make retrain`.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from model import ModelError, sample
 from model.sample import SUFFIX, Sample
 from pipelines.command import PipelineError, run
+
+NAME = re.compile(r"[^./\x00][^/\x00]*")
 
 
 def main() -> None:
@@ -32,39 +34,49 @@ def main() -> None:
         key = sample.private_key(options.key.read_bytes())
     except ModelError as error:
         raise PipelineError(f"{options.key} is {error}") from error
-    found = sorted(read(options.samples, key), key=lambda each: each.time)
-    written, again = write(options.into, found)
+    found, closed = read(options.samples, key)
+    written = write(options.into, found)
     releases = ", ".join(sorted({each.release or "none" for each in found}))
     since, until = (each.time.date().isoformat() for each in (found[0], found[-1]))
     print(f"{options.into}: {written:,} pictures from {since} to {until}, of {releases}")
-    if again:
+    if again := len(found) - written:
         print(f"left out: {again:,} of request ids that were there before")
+    if closed:
+        print(f"left out: {len(closed):,} sealed for another key, or damaged, such as {closed[0]}")
 
 
-def read(folder: Path, key: X25519PrivateKey) -> Iterator[Sample]:
-    """Yield what lies in a folder and those below. Raises PipelineError when nothing does, or not for this key."""
-    files = [path for path in folder.rglob(f"*{SUFFIX}") if not path.name.startswith(".")]
+def read(folder: Path, key: X25519PrivateKey) -> tuple[list[Sample], list[Path]]:
+    """Return what lies in a folder and those below, oldest first, and the files that the key does not open.
+
+    Raises PipelineError when there is none that it opens.
+    """
+    files = [path for path in sorted(folder.rglob(f"*{SUFFIX}")) if not path.name.startswith(".")]
     if not files:
         raise PipelineError(f"{folder} has no pictures: servers keep some where SLIPWAY_SAMPLES is set")
+    found, closed = [], []
     for path in files:
         try:
-            yield sample.unseal(path.read_bytes(), key)
-        except ModelError as error:
-            raise PipelineError(f"{path} is {error}") from error
+            found.append(sample.unseal(path.read_bytes(), key))
+        except ModelError:
+            closed.append(path)
+    if not found:
+        raise PipelineError(f"{folder} has {len(files):,} pictures, all of them sealed for another key, or damaged")
+    return sorted(found, key=lambda each: each.time), closed
 
 
-def write(into: Path, found: list[Sample]) -> tuple[int, int]:
-    """Make the folder, all of it or none. Returns the number of pictures in it, and of those with an id of another's.
+def write(into: Path, found: list[Sample]) -> int:
+    """Make the folder, all of it or none, and return the number of pictures in it: one for each request id.
 
-    Raises PipelineError when a class has a name that no folder can have.
+    Raises PipelineError for a class or an id that cannot be a name in there: whoever has the public key can seal any.
     """
     partial = into.with_name(f".partial.{into.name}")
     shutil.rmtree(partial, ignore_errors=True)
     ids = set()
     try:
         for each in found:
-            if each.label != Path(each.label).name:
-                raise PipelineError(f"{each.label!r} cannot be a folder: give the class another name")
+            for name in (each.label, each.request_id):
+                if not NAME.fullmatch(name):
+                    raise PipelineError(f"{name!r} cannot be the name of a file: give the class another one")
             if each.request_id not in ids:
                 ids.add(each.request_id)
                 (partial / each.label).mkdir(parents=True, exist_ok=True)
@@ -72,7 +84,7 @@ def write(into: Path, found: list[Sample]) -> tuple[int, int]:
         partial.rename(into)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return len(ids), len(found) - len(ids)
+    return len(ids)
 
 
 if __name__ == "__main__":

@@ -5,15 +5,17 @@ from __future__ import annotations
 import base64
 import io
 import stat
-import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta, tzinfo
 from pathlib import Path
+from time import perf_counter, sleep
 
 import grpc
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from model import sample
@@ -25,6 +27,7 @@ from serving.config import Settings
 from serving.correlation import Trail
 from serving.protocols import open_inference_pb2 as pb
 from serving.samples import Samples
+from tests.conftest import wait_for
 from tests.serving.conftest import Serve, infer_body
 
 KEY = X25519PrivateKey.generate()
@@ -82,6 +85,7 @@ def test_a_share_and_never_of_the_request_before(serve: Serve, images: Pixels, t
     [
         ({"samples_key": ""}, "SLIPWAY_SAMPLES and SLIPWAY_SAMPLES_KEY come together"),
         ({"samples_key": "nonsense"}, "SLIPWAY_SAMPLES_KEY is no public X25519 key"),
+        ({"samples_key": PUBLIC, "samples_days": "4000"}, "SLIPWAY_SAMPLES_DAYS=4000"),
         ({"samples": "/proc/samples", "samples_key": PUBLIC}, "SLIPWAY_SAMPLES=/proc/samples cannot be made"),
     ],
 )
@@ -97,56 +101,82 @@ def record(number: int) -> Record:
     return Record(endpoint="v2.infer", time=datetime.now(UTC), label="7", request_id=str(number), trail=trail)
 
 
-def settle(found: Samples, records: list[Record]) -> None:
-    found.add(records)
-    found._writing[-1].result(60)  # noqa: SLF001 (what the thread is at)
+def begin(folder: Path, **chosen: int) -> Samples:
+    return Samples(Settings(samples=str(folder), samples_key=PUBLIC, **chosen))
 
 
-def test_a_day_has_so_many_and_a_picture_so_many_days(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Days beyond the setting go, others and what is no day stay; there is a most for a day."""
-    monkeypatch.setattr(samples, "MOST", 5)
+def test_the_days_that_are_over_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the start and at midnight, without a request; others stay, and what is not of that form."""
     today = datetime.now(UTC).date()
-    for days in (3, 2, 1):
-        (tmp_path / (today - timedelta(days)).isoformat()).mkdir()
-    (tmp_path / "notes").mkdir()
-    found = Samples(Settings(samples=str(tmp_path), samples_key=PUBLIC, samples_days=2))
-    settle(found, [])
-    assert sorted(path.name for path in tmp_path.iterdir()) == [(today - timedelta(1)).isoformat(), "notes"]
-    settle(found, [record(number) for number in range(3)])
-    settle(found, [record(number) for number in range(3, 9)])
+    days = [(today - timedelta(number)).isoformat() for number in range(4)]
+    for name in (*days[1:], "notes", "20200101"):
+        (tmp_path / name).mkdir()
+    found = begin(tmp_path, samples_days=2)
+    found.close(60)
+    assert {path.name for path in tmp_path.iterdir()} == {days[1], "notes", "20200101"}
+
+    class Tomorrow(datetime):
+        @classmethod
+        def now(cls, zone: tzinfo | None = None) -> datetime:
+            return datetime.now(zone) + timedelta(days=1)
+
+    found = begin(tmp_path, samples_days=2)
+    monkeypatch.setattr(samples, "datetime", Tomorrow)
+    found.tick()
+    found.close(60)
+    assert {path.name for path in tmp_path.iterdir()} == {"notes", "20200101"}
+
+
+def test_a_day_has_so_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of them all workers have their share, those that were there before a restart among them."""
+    monkeypatch.setattr(samples, "allowance", lambda now: 5)  # noqa: ARG005 (its name there)
+    found = begin(tmp_path)
+    for numbers in (range(3), range(3, 9)):
+        found.add([record(number) for number in numbers])
+    found.close(60)
     assert len(kept(tmp_path)) == 5
+    for workers, expected in ((1, 5), (2, 8)):
+        found = begin(tmp_path, workers=workers)
+        found.add([record(10 * workers + number) for number in range(6)])
+        found.close(60)
+        assert len(kept(tmp_path)) == expected
+
+
+@given(times=st.lists(st.times(), min_size=2, max_size=2).map(sorted))
+def test_they_are_spread_over_the_day(times: list[time]) -> None:
+    """It begins with few, never allows more than the most, and late is not less."""
+    early, late = (samples.allowance(datetime.combine(datetime.now(UTC), each, UTC)) for each in times)
+    assert samples.BURST <= early <= late <= samples.MOST
+    noon = samples.allowance(datetime(2026, 3, 1, 12, tzinfo=UTC))
+    assert noon == samples.BURST + (samples.MOST - samples.BURST) // 2
 
 
 def test_a_full_disk_is_said_and_costs_no_request(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """One line a minute at most."""
     folder = tmp_path / "samples"
-    found = Samples(Settings(samples=str(folder), samples_key=PUBLIC))
-    settle(found, [record(1)])
-    (day,) = folder.iterdir()
-    for path in day.iterdir():
-        path.unlink()
-    day.rmdir()
-    day.write_text("in the way")
+    found = begin(folder)
+    (folder / datetime.now(UTC).date().isoformat()).write_text("in the way")
     for number in range(3):
-        settle(found, [record(number)])
+        found.add([record(number)])
+    found.close(60)
     assert capfd.readouterr().out.count("samples-lost") == 1
 
 
 def test_what_the_thread_cannot_keep_up_with_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While it writes, `add` returns at once, and little waits."""
     monkeypatch.setattr(samples, "BACKLOG", 2)
-    found = Samples(Settings(samples=str(tmp_path), samples_key=PUBLIC))
-    settle(found, [])
+    found = begin(tmp_path)
+    wait_for(found._writing[0].done, "the start")  # noqa: SLF001 (what the thread is at)
     seal = sample.seal
 
     def slow(*given: object) -> bytes:
-        time.sleep(0.5)
+        sleep(0.5)
         return seal(*given)
 
     monkeypatch.setattr(sample, "seal", slow)
-    began = time.perf_counter()
+    began = perf_counter()
     for number in range(20):
         found.add([record(number)])
-    assert time.perf_counter() - began < 0.4
-    found._writing[-1].result(60)  # noqa: SLF001
+    assert perf_counter() - began < 0.4
+    found.close(60)
     assert len(kept(tmp_path)) == 2

@@ -53,8 +53,10 @@ def test_from_sealed_pictures_to_labels(tmp_path: Path, key: Path) -> None:
     for number in range(4):
         keep(tmp_path / "samples" / f"s{number % 2}", number, "7")
     keep(tmp_path / "samples" / "s1", 9, "1", request_id="r0")  # a client's id, used again
+    (tmp_path / "samples" / "empty.sealed").touch()  # a host that lost power
     into = tmp_path / "labelled"
     output = make(tmp_path / "samples", key, into)
+    assert "left out: 1 sealed for another key, or damaged, such as" in output
     assert "4 pictures from 2026-03-01 to 2026-03-10, of v1.0.0" in output
     assert "left out: 1 of request ids that were there before" in output
     assert sorted(path.relative_to(into).as_posix() for path in into.rglob("*.png")) == [
@@ -79,11 +81,20 @@ def test_what_cannot_be_unsealed(tmp_path: Path, key: Path) -> None:
     other = tmp_path / "other.pem"
     private = X25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     other.write_bytes(private)
-    assert "1.sealed is sealed for another key, or damaged" in make(folder, other, into, expect=2)
+    assert "has 1 pictures, all of them sealed for another key, or damaged" in make(folder, other, into, expect=2)
     other.write_text("nothing")
     assert "other.pem is no private X25519 key" in make(folder, other, into, expect=2)
-    keep(folder, 2, "../../elsewhere")
-    assert "'../../elsewhere' cannot be a folder" in make(folder, key, into, expect=2)
+    for label, request_id in (
+        ("../x", "r"),
+        ("..", "r"),
+        ("", "r"),
+        (".x", "r"),
+        ("7\0", "r"),
+        ("7", "/tmp/r"),
+        ("7", ".."),
+    ):
+        keep(folder, 2, label, request_id)
+        assert "cannot be the name of a file" in make(folder, key, into, expect=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other.pem", "samples", "samples.pem"]
     into.mkdir()
     assert "is there already, perhaps with labels" in make(folder, key, into, expect=2)
