@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 PREDICTIONS = re.compile(r"(infer|predict|invocations)$", re.IGNORECASE)
 FAILURES = re.compile(r"5..|INTERNAL|UNAVAILABLE|UNKNOWN|DEADLINE_EXCEEDED")  # of HTTP and gRPC
-FEWEST = 50
+FEWEST = 20  # the first of a server that has just started are slow; chance is dealt with below
 CHANCE = 0.01
 USUAL = 0.95
 SLOWER = 2

@@ -31,7 +31,7 @@ BAD = {
     "v2.0.1": (MAIN, "supervisor.run(settings)", "sys.exit('error: planted')"),
     "v2.0.2": (WORKER, "self.app.ready = True", "self.app.ready = False"),
     "v2.0.3": (IMAGES, "labels[position]", "labels[-1 - position]"),
-    "v2.0.4": (IMAGES, "    order =", "    import time; time.sleep(0.2)\n    order ="),
+    "v2.0.4": (IMAGES, "    order =", "    import time; time.sleep(0.1)\n    order ="),
     "v2.0.5": ("examples.json", '"probability": 0.', '"probability": 1.'),
 }
 
