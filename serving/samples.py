@@ -28,7 +28,7 @@ from serving.logs import event
 
 MOST = 1000
 """Pictures that a worker keeps a day: enough for labels, and a bound for the disk."""
-BURST = 10
+BURST = 100
 """Of them, those that a day may begin with; the others are spread over it, or all would be of the night."""
 BACKLOG = 8
 """Times that `add` hands something over before the thread has finished with what came first."""
