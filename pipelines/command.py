@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import os
 import sys
@@ -43,6 +44,13 @@ def run(body: Callable[[], None]) -> None:
         raise
     finally:
         _log(began, code, said)
+
+
+def named(text: str) -> Path:
+    """Return an argument as a path. Raises ArgumentTypeError for an empty one: so comes what make was not told."""
+    if not text:
+        raise argparse.ArgumentTypeError("nothing is named")
+    return Path(text)
 
 
 def _log(began: float, code: int, said: str) -> None:

@@ -24,7 +24,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipelines import params
-from pipelines.command import PipelineError, atomic, run
+from pipelines.command import PipelineError, atomic, named, run
 from pipelines.training import metrics
 from pipelines.training.metrics import Accuracy
 
@@ -55,8 +55,8 @@ class Feedback(msgspec.Struct, frozen=True):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("labels", type=Path, help="CSV or Parquet with request_id and label, or <label>/<id>.png")
-    parser.add_argument("log", type=Path, help="JSON lines of the server")
+    parser.add_argument("labels", type=named, help="CSV or Parquet with request_id and label, or <label>/<id>.png")
+    parser.add_argument("log", type=named, help="JSON lines of the server")
     options = parser.parse_args()
     confidence = params.load().evaluate.confidence
     found = join(read_labels(options.labels), options.log, confidence)

@@ -17,16 +17,16 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from model import ModelError, sample
 from model.sample import SUFFIX, Sample
-from pipelines.command import PipelineError, run
+from pipelines.command import PipelineError, named, run
 
 NAME = re.compile(r"[^./\x00][^/\x00]*")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("samples", type=Path, help="folder that SLIPWAY_SAMPLES named, or several of them in one")
-    parser.add_argument("key", type=Path, help="PEM file of the private X25519 key")
-    parser.add_argument("into", type=Path, help="folder to be made")
+    parser.add_argument("samples", type=named, help="folder that SLIPWAY_SAMPLES named, or several of them in one")
+    parser.add_argument("key", type=named, help="PEM file of the private X25519 key")
+    parser.add_argument("into", type=named, help="folder to be made")
     options = parser.parse_args()
     if options.into.exists():
         raise PipelineError(f"{options.into} is there already, perhaps with labels: name another folder")

@@ -73,6 +73,18 @@ def test_from_sealed_pictures_to_labels(tmp_path: Path, key: Path) -> None:
     assert list((tmp_path / "data").glob("*.parquet"))
 
 
+@pytest.mark.parametrize(
+    ("target", "missing"), [("samples", "samples"), ("samples SAMPLES=x", "key"), ("feedback", "labels")]
+)
+def test_what_is_not_named(target: str, missing: str) -> None:
+    """A variable that make was not given is none, and no folder that happens to be here."""
+    result = subprocess.run(
+        ["make", "--silent", *target.split()], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 2
+    assert f"error: argument {missing}: nothing is named" in result.stderr
+
+
 def test_what_cannot_be_unsealed(tmp_path: Path, key: Path) -> None:
     """Is said, and no folder is made; one that is there stays as it is."""
     folder, into = tmp_path / "samples", tmp_path / "labelled"
