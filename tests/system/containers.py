@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 
+from filelock import FileLock
+
+IMAGES = "localhost/slipway-tests"
 PROGRAMS = ("podman", "mmdebstrap")
 SETTINGS = """\
 [containers]
@@ -15,6 +20,11 @@ cgroup_manager = "cgroupfs"
 events_logger = "file"
 [network]
 network_backend = "netavark"
+"""
+INSTALL = """\
+FROM {base}
+RUN apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet=2 --no-install-recommends \
+  {packages} && apt-get clean && rm -r /var/lib/apt/lists/*
 """
 HARDENED = (
     "--read-only",
@@ -53,26 +63,40 @@ class Podman:
         )
         return result.stdout
 
-    def debian(self, name: str, *packages: str) -> str:
-        """Return the name of an image of Debian 12 with some packages and nothing else, made when it is not there."""
-        image = f"localhost/slipway-tests/{name}:12"
+    def debian(self, name: str = "", *packages: str) -> str:
+        """Return the name of an image of Debian 12 with Python and some packages, and nothing else.
+
+        It is made when it is not there; what it is made of is in its name, so that none of older code is taken for it.
+        """
+        with FileLock(Path(tempfile.gettempdir(), "slipway-tests-images.lock")):
+            base = self._base()
+            return self.build(name, INSTALL.format(base=base, packages=" ".join(packages))) if packages else base
+
+    def build(self, name: str, containerfile: str, folder: Path | None = None) -> str:
+        """Build an image of the files of a folder, and return its name."""
+        image = f"{IMAGES}/{name}:{_number(containerfile)}"
+        with tempfile.TemporaryDirectory() as empty:
+            file = Path(empty, "Containerfile")
+            file.write_text(containerfile)
+            self.run("build", "--quiet", "--format=docker", "--file", file, "--tag", image, str(folder or empty))
+        return image
+
+    def _base(self) -> str:
+        mirror = () if _is_debian() else ("http://deb.debian.org/debian",)
+        command = ("mmdebstrap", "--quiet", "--variant=minbase", "--include=python3", "bookworm")
+        image = f"{IMAGES}/debian:{_number(' '.join(command))}"
         if image not in self.run("images", "--format", "{{.Repository}}:{{.Tag}}"):
-            archive = Path(self.environment["CONTAINERS_CONF"]).with_name(f"{name}.tar")
+            archive = self._folder / "debian.tar"
             place = "/dev/shm" if Path("/dev/shm").is_dir() else None
-            command = [
-                "mmdebstrap",
-                "--quiet",
-                "--variant=minbase",
-                f"--include={','.join(packages)}",
-                "bookworm",
-                archive,
-            ]
-            mirror = "http://deb.debian.org/debian"
             environment = os.environ | ({"TMPDIR": place} if place else {})
-            subprocess.run([*command, mirror] if not _is_debian() else command, env=environment, check=True)
+            subprocess.run([*command, archive, *mirror], env=environment, check=True)
             self.run("import", "--quiet", archive, image)
             archive.unlink()
         return image
+
+
+def _number(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _is_debian() -> bool:

@@ -16,19 +16,18 @@ from pathlib import Path
 import yaml
 
 from tests.conftest import wait_for
+from tests.system.containers import INSTALL, Podman
 from tests.system.containers import PROGRAMS as CONTAINERS
-from tests.system.containers import Podman
 
 PROGRAMS = (*CONTAINERS, "/usr/lib/podman/netavark", "iptables", "nft", "ssh", "ssh-keygen")
+# Of these, curl is for tests alone, which ask hosts by it.
 PACKAGES = (
-    "ca-certificates",
     "curl",
     "dbus",
     "iproute2",
     "libpam-systemd",
     "openssh-server",
     "procps",
-    "python3",
     "python3-apt",
     "sudo",
     "systemd",
@@ -59,6 +58,8 @@ RUN chmod 755 /usr/local/sbin/init && useradd --create-home --shell /bin/bash de
  && echo 'ExecStartPre=/usr/bin/ssh-keygen -A' >> /etc/systemd/system/ssh.service.d/keys.conf \\
  && touch /etc/machine-id && touch --date=@0 /var/lib/apt/lists \\
  && systemctl mask systemd-logind.service systemd-udevd.service unattended-upgrades.service
+# Containers are gone after the tests: nothing needs to reach the disk.
+RUN echo force-unsafe-io > /etc/dpkg/dpkg.cfg.d/unsafe-io
 STOPSIGNAL SIGRTMIN+3
 CMD ["/usr/local/sbin/init"]
 """
@@ -111,17 +112,21 @@ class Fleet:
         """The address of this machine, as hosts see it."""
         return str(self.subnet[1])
 
-    def add(self, name: str, *options: str) -> Host:
+    def add(self, name: str, *options: str, image: str = "") -> Host:
         address = str(self.subnet[10 + len(self.hosts)])
         mac = "02:00:" + ":".join(f"{int(part):02x}" for part in address.split("."))
         container = f"{self.network}-{name}"
         self.podman.run(
             *("run", "--detach", "--name", container, "--hostname", name, "--network", self.network, "--ip", address),
             *("--mac-address", mac),
-            *("--systemd=always", "--cgroupns=private", "--memory=512m", *RIGHTS, *options, self.image),
+            *("--systemd=always", "--cgroupns=private", "--memory=512m", *RIGHTS, *options, image or self.image),
         )
         host = self.hosts[name] = Host(name, address, mac, container, self.podman)
         return host
+
+    def with_packages(self, *packages: str) -> str:
+        """Return the name of an image of a host that has some packages already."""
+        return self.podman.build("furnished", INSTALL.format(base=self.image, packages=" ".join(packages)))
 
     def open(self) -> None:
         """Wait until all hosts answer, and let the key in."""
@@ -161,11 +166,8 @@ class Fleet:
 def fleet(folder: Path, *names: str) -> Iterator[Fleet]:
     """Run hosts, ready for SSH. They and their network end with the block."""
     podman = Podman(folder)
-    base = podman.debian("server", *PACKAGES)
     (folder / "init").write_text(INIT)
-    (folder / "Containerfile").write_text(CONTAINERFILE.format(base=base))
-    image = "localhost/slipway-tests/fleet:12"
-    podman.run("build", "--quiet", "--format=docker", "--tag", image, str(folder))
+    image = podman.build("fleet", CONTAINERFILE.format(base=podman.debian("server", *PACKAGES)), folder)
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "id"], check=True)
     network = f"slipway-{folder.name[-20:].strip('-')}-{id(folder):x}"
     podman.run("network", "create", network)

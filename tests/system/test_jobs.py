@@ -5,14 +5,17 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import trustme
 
 from pipelines.clusters import manifests
 from pipelines.clusters.manifests import Object
@@ -27,7 +30,7 @@ HARDENED = ("--read-only", "--read-only-tmpfs=false", "--cap-drop=ALL", "--secur
 
 
 class Forge(SimpleHTTPRequestHandler):
-    """Repositories by HTTP, for who gives the password."""
+    """Repositories by HTTPS, for who gives the password."""
 
     def do_GET(self) -> None:
         wanted = base64.b64encode(f"backup:{PASSWORD}".encode()).decode()
@@ -99,34 +102,44 @@ def project(image: Image, s3: Gateway, tmp_path: Path) -> Project:
     return project
 
 
-@pytest.fixture
-def address(project: Project, tmp_path: Path) -> Iterator[str]:
-    """The project's repository on a forge."""
-    bare = tmp_path / "forge" / "digits.git"
-    git(tmp_path, "clone", "--quiet", "--bare", str(project.path), str(bare))
-    git(bare, "update-server-info")
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Forge, directory=str(bare.parent))) as server:
+@contextmanager
+def forge(folder: Path, authority: trustme.CA) -> Iterator[str]:
+    """Serve the repositories of a folder, and give the address of `digits.git`."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Forge, directory=str(folder))) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/digits.git"
+        yield f"https://127.0.0.1:{server.server_port}/digits.git"
         server.shutdown()
 
 
-def test_backup(project: Project, address: str, s3: Gateway, tmp_path: Path, run: Run) -> None:
-    """It clones with its login, saves all, and what comes back is what was there; a wrong login is said."""
+def test_backup(image: Image, project: Project, s3: Gateway, tmp_path: Path, run: Run) -> None:
+    """It clones with its login, saves all, and what comes back is what was there.
+
+    A forge whose certificate is of a CA that the base does not have is refused, as is a wrong login.
+    """
+    bare = tmp_path / "forge" / "digits.git"
+    git(tmp_path, "clone", "--quiet", "--bare", str(project.path), str(bare))
+    git(bare, "update-server-info")
     scheduled = pod("backup")
     (clone,), (backup,) = scheduled["initContainers"], scheduled["containers"]
     volumes = {volume["name"]: tmp_path / volume["name"] for volume in scheduled["volumes"]}
     for folder in volumes.values():
         folder.mkdir()
         shutil.chown(folder, scheduled["securityContext"]["runAsUser"])
-    given = {"REPOSITORY": address}
     login = volumes["login"] / ".netrc"
-    login.write_text("machine 127.0.0.1 login backup password another\n")
-    assert "could not read Username" in run(clone, volumes, given, check=False)
     login.write_text(f"machine 127.0.0.1 login backup password {PASSWORD}\n")
-    run(clone, volumes, given)
-    began = time.monotonic()
-    output = run(backup, volumes, given)
+    with forge(bare.parent, trustme.CA()) as address:
+        assert "certificate verification failed" in run(clone, volumes, {"REPOSITORY": address}, check=False)
+    with forge(bare.parent, image.authority) as address:
+        given = {"REPOSITORY": address}
+        login.write_text("machine 127.0.0.1 login backup password another\n")
+        assert "could not read Username" in run(clone, volumes, given, check=False)
+        login.write_text(f"machine 127.0.0.1 login backup password {PASSWORD}\n")
+        run(clone, volumes, given)
+        began = time.monotonic()
+        output = run(backup, volumes, given)
     print(f"backup in {time.monotonic() - began:.1f} s: {output}")
     assert " are new; " in output
     restored = tmp_path / "restored"
