@@ -23,6 +23,8 @@ REPLACE := no
 SKIP_BAD := no
 PUSH := no
 UNTRACKED = $(shell git ls-files --others --ignored --exclude-standard --directory)
+# A file of tests stays on one worker; the long ones come first, as tests/conftest.py has them.
+PARALLEL := --numprocesses=auto --dist=loadfile --no-loadscope-reorder --durations=10
 OSV_URL ?= https://api.osv.dev
 flag = $(if $(filter yes,$($1)),$2,$(if $(filter-out no,$($1)),$(error $1=$($1): say yes or no)))
 
@@ -33,7 +35,7 @@ unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV # imports are twice as slow without
 # An interrupted run must not delete what Git tracks.
 .PRECIOUS: dvc.lock
 .PHONY: all data repro report review serve tune
-.PHONY: test lint check-lock audit bench bench-serving
+.PHONY: test check lint check-lock audit bench bench-serving
 .PHONY: release verify-release promote deploy status rollback history
 .PHONY: image check-k8s deploy-k8s
 .PHONY: backup restore restore-drill
@@ -63,8 +65,11 @@ tune: report ## Find the fastest settings for this model and machine; serve goes
 
 ##@ Quality
 
-test: data report ## Run every test
-	pytest
+test: data report ## Run every test, on all cores
+	pytest $(PARALLEL)
+
+check: lint data report ## Check style and types, and run the tests that take seconds: before each commit
+	pytest $(PARALLEL) --ignore=tests/system
 
 lint: $(ENVIRONMENT) ## Check style and types, and that no secret was ever committed
 	ruff check && ruff format --check

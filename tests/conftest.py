@@ -19,6 +19,7 @@ from hypothesis import settings
 from PIL import Image
 
 from pipelines.params import Params
+from tests.shared import Shared
 from tests.system.gateway import PROGRAMS, Gateway, gateway
 
 ROOT = Path(__file__).parent.parent
@@ -28,6 +29,38 @@ DEMONSTRATION = Path(__file__).parent / "demonstration"
 # A slow machine is no failure; CI tries the same cases each time, a person new ones.
 settings.register_profile("project", deadline=None, derandomize=os.environ.get("CI") == "true")
 settings.load_profile("project")
+
+LONG = (
+    "servers",
+    "refusals",
+    "alerts",
+    "forge",
+    "server_roles",
+    "sharing",
+    "release",
+    "devices",
+    "retraining",
+    "actions",
+)
+"""Files of tests/system that take minutes, the longest first: docs/tests.md."""
+
+
+def pytest_xdist_auto_num_workers() -> int | None:
+    """Half as many again as there are cores: a third of the long tests is waiting."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None  # as whoever runs them says
+    return max(2, (os.cpu_count() or 1) * 3 // 2)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that no worker is left with it at the end; the quick files close the gaps."""
+    places = {f"test_{name}": place for place, name in enumerate(LONG)}
+
+    def place(item: pytest.Item) -> tuple[bool, int]:
+        return item.path.parent.name != "system", places.get(item.path.stem, len(LONG))
+
+    items.sort(key=place)
 
 
 def encode(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -73,7 +106,8 @@ class Project:
             if not name.startswith(("AWS_", "CI_", "GIT_", "GITHUB_", "GITLAB_", "MAKE", "MFLAGS", "PYTEST_"))
         }
         own.pop("PYTHONDONTWRITEBYTECODE", None)
-        return own | {"PATH": f"{self.path}/.venv/bin:{own['PATH']}"}
+        # What mypy knows of packages need not be found out by each clone that a forge makes of this.
+        return own | {"PATH": f"{self.path}/.venv/bin:{own['PATH']}", "MYPY_CACHE_DIR": f"{self.path}/.mypy_cache"}
 
     def start(self, *command: str, **variables: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -173,10 +207,14 @@ def flip(name: str) -> Callable[[Path], None]:
 
 
 def wait_for(condition: Callable[[], bool], what: str, timeout: float = 60) -> None:
+    """Ask until a condition holds; between two questions passes three times as long as one took, as it may be dear."""
     deadline = time.monotonic() + timeout
+    asked = time.monotonic()
     while not condition():
-        assert time.monotonic() < deadline, f"waited {timeout} s for {what}"
-        time.sleep(0.02)
+        now = time.monotonic()
+        assert now < deadline, f"waited {timeout} s for {what}"
+        time.sleep(min(max(0.02, 3 * (now - asked)), 1))
+        asked = time.monotonic()
 
 
 def need(*programs: str) -> None:
@@ -189,18 +227,21 @@ def need(*programs: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
+    return Shared(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def digits(shared: Shared) -> Path:
     """The digits as shards: a data folder."""
     from pipelines.training.ingest import ingest  # noqa: PLC0415 (slow, and not every run needs it)
     from pipelines.training.sources.digits import Digits  # noqa: PLC0415
 
-    folder = tmp_path_factory.mktemp("digits") / "data"
-    ingest(Digits(), folder)
-    return folder
+    return shared.folder("digits", lambda folder: ingest(Digits(), folder / "data")) / "data"
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Path:
+def trained(shared: Shared, digits: Path) -> Path:
     """A folder like artifacts/ with digits of 12x12 pixels and a network after three epochs, quantized."""
     from pipelines import params  # noqa: PLC0415
     from pipelines.training.dataset import Dataset  # noqa: PLC0415
@@ -208,13 +249,15 @@ def trained(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Path:
     from pipelines.training.quantize import quantize  # noqa: PLC0415
     from pipelines.training.train import train  # noqa: PLC0415
 
-    folder = tmp_path_factory.mktemp("trained")
     chosen = quick(params.load(DEMONSTRATION / "params.yaml"))
-    prepare(digits, folder / "dataset", chosen.prepare)
-    dataset = Dataset(folder / "dataset")
-    train(dataset, chosen.train, folder / "model.weights.h5", folder / "history.csv")
-    quantize(dataset, folder / "model.weights.h5", folder, chosen)
-    return folder
+
+    def make(folder: Path) -> None:
+        prepare(digits, folder / "dataset", chosen.prepare)
+        dataset = Dataset(folder / "dataset")
+        train(dataset, chosen.train, folder / "model.weights.h5", folder / "history.csv")
+        quantize(dataset, folder / "model.weights.h5", folder, chosen)
+
+    return shared.folder("trained", make)
 
 
 def quick(chosen: Params) -> Params:

@@ -17,7 +17,7 @@ from model.inputs import Pixels
 from model.predictor import Probabilities
 from serving import keys
 from serving.protocols import open_inference_pb2 as pb
-from tests.conftest import ROOT
+from tests.conftest import ROOT, wait_for
 from tests.serving.conftest import Serve, Server
 
 SERVICE = "/inference.GRPCInferenceService/"
@@ -137,10 +137,12 @@ def test_requests_are_counted(client: Client, server: Server, images: Pixels) ->
     series = 'slipway_requests_total{code="NOT_FOUND",endpoint="grpc.ModelReady",release=""}'
     before = server.metric(series)
     client.refused("ModelReady", pb.ModelReadyRequest(name="other"))
-    deadline = 100
-    while server.metric(series) == before and (deadline := deadline - 1):
+
+    def counted() -> bool:
         client.call("ModelInfer", infer(images[:1]))
-    assert server.metric(series) == before + 1
+        return server.metric(series) == before + 1
+
+    wait_for(counted, "the count")
 
 
 def test_the_generated_module_is_that_of_the_definition(tmp_path: Path) -> None:

@@ -170,6 +170,7 @@ class _Job:
             "AWS_CONFIG_FILE": str(self.place / "empty"),
             "AWS_SHARED_CREDENTIALS_FILE": str(self.place / "empty"),
             "UV_PROJECT_ENVIRONMENT": str(ROOT / ".venv"),
+            "MYPY_CACHE_DIR": str(self.actions.repository.parent / "mypy"),
         }
         (self.place / "empty").touch()
         (self.place / "event.json").write_text(json.dumps(self.payload()))

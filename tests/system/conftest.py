@@ -12,13 +12,18 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
+import trustme
 from PIL.Image import fromarray
 from sklearn.datasets import load_digits
 
+from pipelines.local_forge import runner
 from tests.conftest import Project, copy_project, git, need, shrink
+from tests.shared import Shared
 from tests.system.containers import PROGRAMS, Podman
 from tests.system.gateway import Gateway
 
+BUCKETS = ("released", "released-data")
+"""Of the released project: each worker has a service of its own."""
 FLOORS = (
     ("accuracy: {floor: 0.95", "accuracy: {floor: 0.1"),
     ("macro_f1: {floor: 0.95", "macro_f1: {floor: 0.1"),
@@ -31,19 +36,25 @@ FLOORS = (
     ("direction: {floor: 0.9", "direction: {floor: 0.0"),
 )
 
+# The leanest that docs/kubernetes.md allows: no certificates, but a CA of the team's own among its files.
+BASE = "FROM {base}\nCOPY team.crt /usr/local/share/ca-certificates/\n"
+
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def finished(shared: Shared) -> Project:
     """One commit with a model that was trained for an epoch, and floors that it meets. Tests copy it: `copy_of`."""
-    project = copy_project(tmp_path_factory.mktemp("finished") / "project")
-    shrink(project)
-    for old, new in FLOORS:
-        project.edit("params.yaml", old, new)
-    (project.path / "golden.yaml").write_text("[]\n")
-    project.run("make", "repro")
-    git(project.path, "add", "--all")
-    git(project.path, "commit", "--quiet", "--amend", "--message", "First")
-    return project
+
+    def make(folder: Path) -> None:
+        project = copy_project(folder / "project")
+        shrink(project)
+        for old, new in FLOORS:
+            project.edit("params.yaml", old, new)
+        (project.path / "golden.yaml").write_text("[]\n")
+        project.run("make", "repro")
+        git(project.path, "add", "--all")
+        git(project.path, "commit", "--quiet", "--amend", "--message", "First")
+
+    return Project(shared.folder("finished", make) / "project")
 
 
 def copy_of(project: Project, path: Path) -> Project:
@@ -66,7 +77,21 @@ def with_few_checks(project: Project) -> Project:
         'files = ["model", "pipelines", "serving", "benchmarks", ".ci/bootstrap.py"]',
         'files = ["model"]',
     )
+    project.edit("Makefile", "--numprocesses=auto ", "")
     return project
+
+
+def make_forge(project: Project, shared: Shared) -> Path:
+    """Run `make forge` and return its folder; the runner and the jobs' environment are those of other tests' forges."""
+    forge = project.path / ".forge"
+    forge.mkdir()
+    tools = shared.folder(
+        "forge", lambda folder: (runner.install(folder / "runner"), (folder / "environments").mkdir())
+    )
+    for tool in tools.iterdir():
+        (forge / tool.name).symlink_to(tool)
+    project.run("make", "forge")
+    return forge
 
 
 def share(project: Project, s3: Gateway, bucket: str) -> None:
@@ -94,14 +119,16 @@ def make_bucket(s3: Gateway, bucket: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def signing_key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def signing_key(shared: Shared) -> Path:
     """A private key, with its public half in release.pem beside it."""
     need("openssl")
-    folder = tmp_path_factory.mktemp("keys")
-    private = folder / "signing.pem"
-    subprocess.run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", private], check=True)
-    subprocess.run(["openssl", "ec", "-in", private, "-pubout", "-out", folder / "release.pem"], check=True)
-    return private
+
+    def make(folder: Path) -> None:
+        private = folder / "signing.pem"
+        subprocess.run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", private], check=True)
+        subprocess.run(["openssl", "ec", "-in", private, "-pubout", "-out", folder / "release.pem"], check=True)
+
+    return shared.folder("keys", make) / "signing.pem"
 
 
 def with_releases(project: Project, s3: Gateway, bucket: str, signing_key: Path) -> None:
@@ -120,15 +147,23 @@ def with_releases(project: Project, s3: Gateway, bucket: str, signing_key: Path)
 
 
 @pytest.fixture(scope="session")
-def released(
-    finished: Project, s3: Gateway, signing_key: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Project, str]:
+def released(finished: Project, s3: Gateway, signing_key: Path, shared: Shared) -> tuple[Project, str]:
     """A project with a published release v1.0.0, and what its release printed. Tests copy it, and release others."""
-    project = copy_of(finished, tmp_path_factory.mktemp("released") / "project")
-    share(project, s3, "released-data")
-    with_releases(project, s3, "released", signing_key)
-    project.run("python", "-m", "pipelines.delivery.tag", "v1.0.0", "--message", "First", **s3.environment())
-    return project, project.run("make", "release", "TAG=v1.0.0", SIGNING_KEY=str(signing_key), **s3.environment())
+
+    def make(folder: Path) -> None:
+        project = copy_of(finished, folder / "project")
+        share(project, s3, "released-data")
+        with_releases(project, s3, "released", signing_key)
+        project.run("python", "-m", "pipelines.delivery.tag", "v1.0.0", "--message", "First", **s3.environment())
+        keys = {"SIGNING_KEY": str(signing_key), **s3.environment()}
+        (folder / "output").write_text(project.run("make", "release", "TAG=v1.0.0", **keys))
+        for bucket in BUCKETS:
+            s3.save(bucket, folder / bucket)
+
+    folder = shared.copy("released", make)
+    for bucket in BUCKETS:
+        s3.load(bucket, folder / bucket)
+    return Project(folder / "project"), (folder / "output").read_text()
 
 
 @dataclass(frozen=True)
@@ -138,6 +173,8 @@ class Image:
     project: Project
     base: str
     name: str
+    authority: trustme.CA
+    """Whose certificates the base brings; it has no others."""
 
     @property
     def operations(self) -> str:
@@ -157,13 +194,15 @@ def podman(tmp_path_factory: pytest.TempPathFactory) -> Podman:
 def image(
     released: tuple[Project, str], s3: Gateway, podman: Podman, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Image]:
-    base = podman.debian("python", "ca-certificates", "python3", "python3-venv")
+    folder, authority = tmp_path_factory.mktemp("image"), trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / "team.crt"))
+    base = podman.build("base", BASE.format(base=podman.debian()), folder)
     digest = podman.run("image", "inspect", "--format={{.Digest}}", base).strip()
     name = f"localhost/slipway-tests/model-server-{uuid4().hex}"
-    project = copy_of(released[0], tmp_path_factory.mktemp("image") / "project")
+    project = copy_of(released[0], folder / "project")
     project.edit("delivery.yaml", "  name: null", f"  name: {name}")
     project.edit("delivery.yaml", "  base: null", f"  base: {base}@{digest}")
-    made = Image(project, base, f"{name}:v1.0.0")
+    made = Image(project, base, f"{name}:v1.0.0", authority)
     made.build(podman, s3)
     yield made
     remove(podman, made.name)

@@ -106,6 +106,23 @@ class Gateway:
         keys = {"aws_access_key_id": self.access_key, "aws_secret_access_key": self.secret_key}
         return boto3.client("s3", endpoint_url=self.endpoint, **keys)
 
+    def save(self, bucket: str, folder: Path) -> None:
+        """Write all objects of a bucket as files, which `load` brings into another service."""
+        client = self.client()
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+            for key in [each["Key"] for each in page.get("Contents", [])]:
+                (folder / key).parent.mkdir(parents=True, exist_ok=True)
+                client.download_file(bucket, key, str(folder / key))
+
+    def load(self, bucket: str, folder: Path) -> None:
+        """Make a bucket of such files, if there is none of that name."""
+        client = self.client()
+        if bucket in {each["Name"] for each in client.list_buckets()["Buckets"]}:
+            return
+        client.create_bucket(Bucket=bucket)
+        for file in filter(Path.is_file, folder.rglob("*")):
+            client.upload_file(str(file), bucket, file.relative_to(folder).as_posix())
+
     def environment(self) -> dict[str, str]:
         """Variables with which boto3, DVC and the AWS command line reach this service."""
         # Neither path-style addresses nor checksums need a setting: boto3 does not put a bucket's name before a

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 from model.release import BUNDLE
 from tests.conftest import Project, git, wait_for
@@ -63,6 +64,20 @@ class Site:
     def play(self, playbook: str, *options: str, expect: int = 0) -> str:
         command = ("python", "-m", "pipelines.delivery.servers", playbook, "production", "--", *options)
         return self.project.run(*command, expect=expect, **self.variables)
+
+    @contextmanager
+    def only(self, *names: str) -> Iterator[None]:
+        """Have no other hosts in the inventory as long as the block runs."""
+        inventory = self.project.path / "ansible" / "inventories" / "production" / "hosts.yml"
+        before = inventory.read_text()
+        described = yaml.safe_load(before)
+        for group in described["all"]["children"].values():
+            group["hosts"] = {name: host for name, host in group["hosts"].items() if name in names}
+        inventory.write_text(yaml.safe_dump(described))
+        try:
+            yield
+        finally:
+            inventory.write_text(before)
 
     def start(self, playbook: str) -> subprocess.Popen[str]:
         command = ("python", "-m", "pipelines.delivery.servers", playbook, "production")

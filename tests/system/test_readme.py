@@ -43,7 +43,7 @@ def test_the_first_command_on_a_fresh_clone(clone: Project) -> None:
     assert "Data and pipelines are up to date" in second
     assert {path: path.stat().st_mtime_ns for path in (clone.path / "artifacts").rglob("*")} == made
     assert time.monotonic() - started < 60
-    assert clone.run("make", "-n", "test").splitlines()[-1] == "pytest"
+    assert clone.run("make", "-n", "test").splitlines()[-1].startswith("pytest ")
 
 
 def test_every_make_target_that_is_named_exists() -> None:

@@ -17,7 +17,8 @@ import yaml
 
 from pipelines.operations import stack
 from tests.conftest import ROOT, Project, git, need, wait_for
-from tests.system.conftest import copy_of, photographs, share, with_few_checks
+from tests.shared import Shared
+from tests.system.conftest import copy_of, make_forge, photographs, share, with_few_checks
 from tests.system.gateway import Gateway
 
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -39,12 +40,12 @@ def running(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.fixture
-def project(finished: Project, s3: Gateway, tmp_path: Path) -> Project:
+def project(finished: Project, s3: Gateway, shared: Shared, tmp_path: Path) -> Project:
     """A project with a forge, whose main has a model; new data waits where the forge's variable says."""
     need("rsync")
     made = with_few_checks(copy_of(finished, tmp_path / "project"))
     share(made, s3, f"retraining-{stack.free_port()}")
-    made.run("make", "forge")
+    make_forge(made, shared)
     with (made.path / ".forge" / "variables.env").open("a") as file:
         file.writelines(f"{name}={value}\n" for name, value in s3.environment().items())
         file.write(f"RETRAIN_SOURCE={photographs(tmp_path / 'photographs', 300)}\n")

@@ -11,15 +11,17 @@ from pathlib import Path
 import requests
 
 from tests.conftest import Project, need, wait_for
+from tests.system.conftest import copy_of
 
 
 def test_what_it_shows(finished: Project, tmp_path: Path) -> None:
     """Each page that it names answers, `make drift` finds every feature unmoved, and Ctrl-C ends all of it."""
     need("prometheus", "prometheus-alertmanager")
+    project = copy_of(finished, tmp_path / "project")
     log = tmp_path / "watch.log"
     with log.open("wb") as output:
         command = [sys.executable, "-u", "-m", "pipelines.operations.watch", "--rate", "100"]
-        process = subprocess.Popen(command, cwd=finished.path, stdout=output, stderr=output)
+        process = subprocess.Popen(command, cwd=project.path, stdout=output, stderr=output)
     try:
         wait_for(lambda: "Ctrl-C" in log.read_text() or process.poll() is not None, "the pages")
         pages = re.findall(r"^[a-z ]+: +(http\S+)$", log.read_text(), re.MULTILINE)
@@ -31,7 +33,7 @@ def test_what_it_shows(finished: Project, tmp_path: Path) -> None:
 
         def counted() -> bool:
             drift = [sys.executable, "-m", "pipelines.operations.drift", "--prometheus", prometheus]
-            result = subprocess.run(drift, cwd=finished.path, capture_output=True, text=True, check=False)
+            result = subprocess.run(drift, cwd=project.path, capture_output=True, text=True, check=False)
             answered.append(result.stdout + result.stderr)
             return result.returncode == 0 and "under 100" not in result.stdout
 
