@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import venv
-from importlib.util import source_from_cache
+from importlib.util import source_from_cache, source_hash
 from pathlib import Path
 
 SERVER = Path(__file__).resolve().parent
@@ -57,21 +57,33 @@ def install(folder: Path) -> None:
     python = folder / "bin" / "python"
     (pip,) = (SERVER / "wheels").glob("pip-*.whl")
     options = ["--no-index", f"--find-links={SERVER / 'wheels'}", "--no-deps", "--require-hashes", "--no-compile"]
-    command = [sys.executable, str(pip / "pip"), "--isolated", "--disable-pip-version-check", "--python", str(python)]
-    command += ["install", "--quiet", *options, "-r", str(SERVER / "requirements.txt")]
+    command = [
+        str(python),
+        str(pip / "pip"),
+        "--isolated",
+        "--disable-pip-version-check",
+        "install",
+        "--quiet",
+        *options,
+    ]
+    command += ["-r", str(SERVER / "requirements.txt")]
     subprocess.run(command, check=True)  # noqa: S603 (our own arguments)
     (packages,) = folder.glob("lib/python3*/site-packages")
     for pattern in UNUSED:
         for path in packages.glob(pattern):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     shutil.copytree(SERVER / "source", packages, dirs_exist_ok=True)
-    # Proves that it starts, and leaves the bytecode of what is used, which a read-only server could not write: again
-    # without dates (PEP 552), which an image's layers do not keep.
-    subprocess.run([python, "-I", "-c", ENTRY], check=True, env={})  # noqa: S603 (the same)
-    used = "\n".join(sorted(source_from_cache(str(path)) for path in packages.rglob("*.pyc")))
-    command = [str(python), "-s", "-P", "-m", "compileall", "-qf", "--invalidation-mode=unchecked-hash", "-i", "-"]
-    # Sets are written as they lie in memory: with one seed, always alike.
-    subprocess.run(command, input=used, text=True, check=True, env={"PYTHONHASHSEED": "0"})  # noqa: S603 (the same)
+    # Proves that it starts, and leaves the bytecode of what is used, which a read-only server could not write. Sets are
+    # written as they lie in memory: with one seed, always alike.
+    subprocess.run([python, "-s", "-P", "-c", ENTRY], check=True, env={"PYTHONHASHSEED": "0"})  # noqa: S603 (the same)
+    for path in packages.rglob("*.pyc"):
+        _without_date(path)
+
+
+def _without_date(path: Path) -> None:
+    """Name bytecode by its source's hash (PEP 552): an image's layers do not keep the date of the source."""
+    content, source = path.read_bytes(), Path(source_from_cache(str(path)))
+    path.write_bytes(content[:4] + (1).to_bytes(4, "little") + source_hash(source.read_bytes()) + content[16:])
 
 
 if __name__ == "__main__":

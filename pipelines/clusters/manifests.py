@@ -114,7 +114,7 @@ def component(name: str) -> str:
 
 
 def read(name: str, text: str) -> Rendered:
-    return Rendered(name, [found for found in yaml.safe_load_all(text) if found])
+    return Rendered(name, [found for found in yaml.load_all(text, yaml.CSafeLoader) if found])
 
 
 @contextmanager

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from functools import cache
 
 import kubernetes_validate
+from kubernetes_validate import utils
 
 from pipelines.clusters.manifests import Rendered, title
 
 VERSIONS = ("1.33", "1.34", "1.35", "1.36", "1.37")
 """Kubernetes releases that manifests are for: those with support upstream or by the large clouds."""
+utils.schema_contents = cache(utils.schema_contents)  # or it reads the same megabytes for each object
 CUSTOM = {
     "Canary": "flagger.app/v1beta1",
     "ExternalSecret": "external-secrets.io/v1",
