@@ -19,7 +19,7 @@ from hypothesis import settings
 from PIL import Image
 
 from pipelines.params import Params
-from tests.shared import Shared
+from tests.once import Once
 from tests.system.gateway import PROGRAMS, Gateway, gateway
 
 ROOT = Path(__file__).parent.parent
@@ -227,21 +227,21 @@ def need(*programs: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
-    return Shared(tmp_path_factory)
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    return Once(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
-def digits(shared: Shared) -> Path:
+def digits(once: Once) -> Path:
     """The digits as shards: a data folder."""
     from pipelines.training.ingest import ingest  # noqa: PLC0415 (slow, and not every run needs it)
     from pipelines.training.sources.digits import Digits  # noqa: PLC0415
 
-    return shared.folder("digits", lambda folder: ingest(Digits(), folder / "data")) / "data"
+    return once.folder("digits", lambda folder: ingest(Digits(), folder / "data")) / "data"
 
 
 @pytest.fixture(scope="session")
-def trained(shared: Shared, digits: Path) -> Path:
+def trained(once: Once, digits: Path) -> Path:
     """A folder like artifacts/ with digits of 12x12 pixels and a network after three epochs, quantized."""
     from pipelines import params  # noqa: PLC0415
     from pipelines.training.dataset import Dataset  # noqa: PLC0415
@@ -257,7 +257,7 @@ def trained(shared: Shared, digits: Path) -> Path:
         train(dataset, chosen.train, folder / "model.weights.h5", folder / "history.csv")
         quantize(dataset, folder / "model.weights.h5", folder, chosen)
 
-    return shared.folder("trained", make)
+    return once.folder("trained", make)
 
 
 def quick(chosen: Params) -> Params:

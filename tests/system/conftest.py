@@ -18,7 +18,7 @@ from sklearn.datasets import load_digits
 
 from pipelines.local_forge import runner
 from tests.conftest import Project, copy_project, git, need, shrink
-from tests.shared import Shared
+from tests.once import Once
 from tests.system.containers import PROGRAMS, Podman
 from tests.system.gateway import Gateway
 
@@ -41,7 +41,7 @@ BASE = "FROM {base}\nCOPY team.crt /usr/local/share/ca-certificates/\n"
 
 
 @pytest.fixture(scope="session")
-def finished(shared: Shared) -> Project:
+def finished(once: Once) -> Project:
     """One commit with a model that was trained for an epoch, and floors that it meets. Tests copy it: `copy_of`."""
 
     def make(folder: Path) -> None:
@@ -54,7 +54,7 @@ def finished(shared: Shared) -> Project:
         git(project.path, "add", "--all")
         git(project.path, "commit", "--quiet", "--amend", "--message", "First")
 
-    return Project(shared.folder("finished", make) / "project")
+    return Project(once.folder("finished", make) / "project")
 
 
 def copy_of(project: Project, path: Path) -> Project:
@@ -81,13 +81,11 @@ def with_few_checks(project: Project) -> Project:
     return project
 
 
-def make_forge(project: Project, shared: Shared) -> Path:
+def make_forge(project: Project, once: Once) -> Path:
     """Run `make forge` and return its folder; the runner and the jobs' environment are those of other tests' forges."""
     forge = project.path / ".forge"
     forge.mkdir()
-    tools = shared.folder(
-        "forge", lambda folder: (runner.install(folder / "runner"), (folder / "environments").mkdir())
-    )
+    tools = once.folder("forge", lambda folder: (runner.install(folder / "runner"), (folder / "environments").mkdir()))
     for tool in tools.iterdir():
         (forge / tool.name).symlink_to(tool)
     project.run("make", "forge")
@@ -100,7 +98,7 @@ def share(project: Project, s3: Gateway, bucket: str) -> None:
     project.run("dvc", "remote", "add", "--default", "store", f"s3://{bucket}/digits")
     project.run("dvc", "config", "remote.store.verify", "true")
     project.run("dvc", "push", "--run-cache", **s3.environment())
-    git(project.path, "commit", "--quiet", "--all", "--message", "Shared")
+    git(project.path, "commit", "--quiet", "--all", "--message", "Once")
 
 
 def photographs(folder: Path, count: int) -> Path:
@@ -119,7 +117,7 @@ def make_bucket(s3: Gateway, bucket: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def signing_key(shared: Shared) -> Path:
+def signing_key(once: Once) -> Path:
     """A private key, with its public half in release.pem beside it."""
     need("openssl")
 
@@ -128,7 +126,7 @@ def signing_key(shared: Shared) -> Path:
         subprocess.run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", private], check=True)
         subprocess.run(["openssl", "ec", "-in", private, "-pubout", "-out", folder / "release.pem"], check=True)
 
-    return shared.folder("keys", make) / "signing.pem"
+    return once.folder("keys", make) / "signing.pem"
 
 
 def with_releases(project: Project, s3: Gateway, bucket: str, signing_key: Path) -> None:
@@ -147,7 +145,7 @@ def with_releases(project: Project, s3: Gateway, bucket: str, signing_key: Path)
 
 
 @pytest.fixture(scope="session")
-def released(finished: Project, s3: Gateway, signing_key: Path, shared: Shared) -> tuple[Project, str]:
+def released(finished: Project, s3: Gateway, signing_key: Path, once: Once) -> tuple[Project, str]:
     """A project with a published release v1.0.0, and what its release printed. Tests copy it, and release others."""
 
     def make(folder: Path) -> None:
@@ -160,7 +158,7 @@ def released(finished: Project, s3: Gateway, signing_key: Path, shared: Shared) 
         for bucket in BUCKETS:
             s3.save(bucket, folder / bucket)
 
-    folder = shared.copy("released", make)
+    folder = once.copy("released", make)
     for bucket in BUCKETS:
         s3.load(bucket, folder / bucket)
     return Project(folder / "project"), (folder / "output").read_text()

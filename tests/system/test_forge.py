@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Project, clone_project, git, need, wait_for
-from tests.shared import Shared
+from tests.once import Once
 from tests.system.conftest import copy_of, make_forge, share, with_few_checks, with_releases
 from tests.system.gateway import Gateway
 from tests.system.osv import osv
@@ -56,14 +56,14 @@ class Forge:
 
 @pytest.fixture(scope="module")
 def forge(
-    finished: Project, s3: Gateway, signing_key: Path, shared: Shared, tmp_path_factory: pytest.TempPathFactory
+    finished: Project, s3: Gateway, signing_key: Path, once: Once, tmp_path_factory: pytest.TempPathFactory
 ) -> Forge:
     """A forge with a remote and a place for releases on S3, whose main has a model."""
     need("rsync")
     project = with_few_checks(copy_of(finished, tmp_path_factory.mktemp("forge") / "project"))
     share(project, s3, "forge")
     with_releases(project, s3, "forge-releases", signing_key)
-    make_forge(project, shared)
+    make_forge(project, once)
     with (project.path / ".forge" / "variables.env").open("a") as file:
         file.writelines(f"{name}={value}\n" for name, value in s3.environment().items())
         file.write(f"SIGNING_KEY={signing_key}\n")
@@ -150,10 +150,10 @@ def test_a_regression_and_words_at_once(forge: Forge) -> None:
     assert "No model change" in forge.notes("words")[0]
 
 
-def test_a_fork(forge: Forge, shared: Shared, tmp_path: Path) -> None:
+def test_a_fork(forge: Forge, once: Once, tmp_path: Path) -> None:
     """Without any secret the verdict is the same: both models are made there, and the report is in the artifacts."""
     fork = Forge(clone_project(forge.project, tmp_path / "fork"))
-    make_forge(fork.project, shared)
+    make_forge(fork.project, once)
     (fork.folder / "variables.env").write_text("")
     git(fork.project.path, "switch", "--quiet", "--force-create", "main", "origin/main")
     fork.push("-o", "ci.skip", "forge", "main")

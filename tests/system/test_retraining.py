@@ -17,7 +17,7 @@ import yaml
 
 from pipelines.operations import stack
 from tests.conftest import ROOT, Project, git, need, wait_for
-from tests.shared import Shared
+from tests.once import Once
 from tests.system.conftest import copy_of, make_forge, photographs, share, with_few_checks
 from tests.system.gateway import Gateway
 
@@ -40,12 +40,12 @@ def running(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.fixture
-def project(finished: Project, s3: Gateway, shared: Shared, tmp_path: Path) -> Project:
+def project(finished: Project, s3: Gateway, once: Once, tmp_path: Path) -> Project:
     """A project with a forge, whose main has a model; new data waits where the forge's variable says."""
     need("rsync")
     made = with_few_checks(copy_of(finished, tmp_path / "project"))
     share(made, s3, f"retraining-{stack.free_port()}")
-    make_forge(made, shared)
+    make_forge(made, once)
     with (made.path / ".forge" / "variables.env").open("a") as file:
         file.writelines(f"{name}={value}\n" for name, value in s3.environment().items())
         file.write(f"RETRAIN_SOURCE={photographs(tmp_path / 'photographs', 300)}\n")

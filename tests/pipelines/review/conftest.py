@@ -6,25 +6,25 @@ from pathlib import Path
 
 import pytest
 
+from tests.once import Once
 from tests.pipelines.review.models import SETTINGS, replace, retrain
-from tests.shared import Shared
 
 
 @pytest.fixture(scope="session")
-def before(trained: Path, shared: Shared) -> Path:
+def before(trained: Path, once: Once) -> Path:
     """The incumbent: twelve epochs on digits of 12x12 pixels."""
-    return shared.folder("incumbent", lambda folder: retrain(trained, folder))
+    return once.folder("incumbent", lambda folder: retrain(trained, folder))
 
 
 @pytest.fixture(scope="session")
-def twin(before: Path, shared: Shared) -> Path:
+def twin(before: Path, once: Once) -> Path:
     """The same from another seed."""
     settings = replace(SETTINGS, train=replace(SETTINGS.train, seed=7))
-    return shared.folder("twin", lambda folder: retrain(before, folder, settings))
+    return once.folder("twin", lambda folder: retrain(before, folder, settings))
 
 
 @pytest.fixture(scope="session")
-def beginner(before: Path, shared: Shared) -> Path:
+def beginner(before: Path, once: Once) -> Path:
     """The same after a single epoch."""
     settings = replace(SETTINGS, train=replace(SETTINGS.train, epochs=1))
-    return shared.folder("beginner", lambda folder: retrain(before, folder, settings))
+    return once.folder("beginner", lambda folder: retrain(before, folder, settings))

@@ -13,7 +13,7 @@ from filelock import FileLock
 Make = Callable[[Path], object]
 
 
-class Shared:
+class Once:
     """The folder of a test run, whose workers are processes of pytest-xdist."""
 
     def __init__(self, factory: pytest.TempPathFactory) -> None:
