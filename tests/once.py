@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ class Once:
     def folder(self, name: str, make: Make) -> Path:
         """Return a folder that `make` filled for all workers. Nobody changes it."""
         folder, failed = self._common / name, self._common / f"{name}.failed"
-        with FileLock(f"{folder}.lock"):
+        with FileLock(self._common / f"{name}.lock", is_singleton=True):
             if failed.exists():
                 pytest.fail(f"{name} could not be made, as the first test says that needed it")
             if not folder.exists():
@@ -32,6 +33,23 @@ class Once:
                 make(folder)
                 failed.unlink()
         return folder
+
+    @contextmanager
+    def lease(self, name: str, make: Make, end: Callable[[Path], object]) -> Iterator[Path]:
+        """Yield such a folder; the worker that leaves it last ends what it stands for."""
+        users, lock = self._common / f"{name}.users", FileLock(self._common / f"{name}.lock", is_singleton=True)
+        with lock:
+            folder = self.folder(name, make)
+            users.mkdir(exist_ok=True)
+            (users / str(os.getpid())).touch()
+        try:
+            yield folder
+        finally:
+            with lock:
+                (users / str(os.getpid())).unlink()
+                if not any(users.iterdir()):
+                    end(folder)
+                    shutil.rmtree(folder)
 
     def copy(self, name: str, make: Make) -> Path:
         """Return this worker's own copy of such a folder."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -37,10 +38,10 @@ def reproduce() -> None:
     """Exit with DVC's code when a stage fails. Raises PipelineError when data/ cannot be had."""
     _fetch_initial_weights()
     if DATA.exists():
-        restore(DATA)
         if succeeds("status", "--quiet"):
             print("Data and pipelines are up to date.")
             return
+        restore(DATA)
     lacking = _lacking()
     if lacking is not None:
         if f"{DATA}/" in lacking and not DATA.exists():
@@ -55,7 +56,7 @@ def reproduce() -> None:
 
 def store() -> None:
     """Push to the remote; where that cannot be done, warn: results are not lost, `make check-lock` judges the rest."""
-    if not remote.is_configured():
+    if not _is_shared():
         print("no DVC remote: results stay in this machine's cache")
     elif _lacking() is not None and show("push", "--run-cache"):
         warn("results were not stored in the DVC remote: run this job again when it is well, which repeats no training")
@@ -68,9 +69,14 @@ def _fetch_initial_weights() -> None:
         succeeds("pull", "--quiet", f"{name}.dvc")
 
 
+@cache
+def _is_shared() -> bool:
+    return remote.is_configured()
+
+
 def _lacking() -> list[str] | None:
     """Return what the remote lacks of what dvc.lock names, or None when there is no remote to be read."""
-    if not remote.is_configured():
+    if not _is_shared():
         return None
     try:
         return remote.missing()

@@ -19,7 +19,7 @@ from sklearn.datasets import load_digits
 from pipelines.local_forge import runner
 from tests.conftest import Project, copy_project, git, need, shrink
 from tests.once import Once
-from tests.system.containers import PROGRAMS, Podman
+from tests.system.containers import IMAGES, PROGRAMS, Podman
 from tests.system.gateway import Gateway
 
 BUCKETS = ("released", "released-data")
@@ -178,9 +178,6 @@ class Image:
     def operations(self) -> str:
         return self.name.replace(":", "-operations:")
 
-    def build(self, podman: Podman, s3: Gateway) -> str:
-        return self.project.run("make", "image", "TAG=v1.0.0", **podman.environment, **s3.environment())
-
 
 @pytest.fixture(scope="session")
 def podman(tmp_path_factory: pytest.TempPathFactory) -> Podman:
@@ -189,22 +186,32 @@ def podman(tmp_path_factory: pytest.TempPathFactory) -> Podman:
 
 
 @pytest.fixture(scope="session")
-def image(
-    released: tuple[Project, str], s3: Gateway, podman: Podman, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Image]:
-    folder, authority = tmp_path_factory.mktemp("image"), trustme.CA()
-    authority.cert_pem.write_to_path(str(folder / "team.crt"))
-    base = podman.build("base", BASE.format(base=podman.debian()), folder)
-    digest = podman.run("image", "inspect", "--format={{.Digest}}", base).strip()
-    name = f"localhost/slipway-tests/model-server-{uuid4().hex}"
-    project = copy_of(released[0], folder / "project")
-    project.edit("delivery.yaml", "  name: null", f"  name: {name}")
-    project.edit("delivery.yaml", "  base: null", f"  base: {base}@{digest}")
-    made = Image(project, base, f"{name}:v1.0.0", authority)
-    made.build(podman, s3)
-    yield made
-    remove(podman, made.name)
-    remove(podman, made.operations)
+def image(released: tuple[Project, str], s3: Gateway, podman: Podman, once: Once) -> Iterator[Image]:
+    def make(folder: Path) -> None:
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(str(folder / "team.crt"))
+        authority.private_key_pem.write_to_path(str(folder / "team.key"))
+        base = podman.build("base", BASE.format(base=podman.debian()), folder)
+        digest = podman.run("image", "inspect", "--format={{.Digest}}", base).strip()
+        name = f"{IMAGES}/model-server-{uuid4().hex}"
+        project = copy_of(released[0], folder / "project")
+        project.edit("delivery.yaml", "  name: null", f"  name: {name}")
+        project.edit("delivery.yaml", "  base: null", f"  base: {base}@{digest}")
+        project.run("make", "image", "TAG=v1.0.0", **podman.environment, **s3.environment())
+        (folder / "names").write_text(f"{base} {name}:v1.0.0")
+
+    def read(folder: Path) -> Image:
+        base, name = (folder / "names").read_text().split()
+        authority = trustme.CA.from_pem((folder / "team.crt").read_bytes(), (folder / "team.key").read_bytes())
+        return Image(Project(folder / "project"), base, name, authority)
+
+    def end(folder: Path) -> None:
+        made = read(folder)
+        for name in (made.name, made.operations, made.base):
+            remove(podman, name)
+
+    with once.lease("image", make, end) as folder:
+        yield read(folder)
 
 
 def remove(podman: Podman, name: str) -> None:

@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import encode, git, need, picture, wait_for
-from tests.system.conftest import Image, copy_of, remove
+from tests.system.conftest import Image, copy_of
 from tests.system.containers import HARDENED, Podman
-from tests.system.gateway import Gateway
 from tests.system.load import load
 
 Run = Callable[..., tuple[str, str]]
@@ -60,20 +59,6 @@ def test_it_is_small_and_says_what_it_is(image: Image, podman: Podman) -> None:
     assert re.fullmatch("[0-9a-f]{64}", labels["slipway.model.sha256"])
     assert made["Config"]["User"] == "10001:10001"
     assert made["Healthcheck"]
-
-
-def test_built_again_it_has_the_same_layers(image: Image, podman: Podman, s3: Gateway) -> None:
-    """Nothing of the first time is taken over."""
-    names = (image.name, image.operations)
-
-    def layers() -> list[list[str]]:
-        return [json.loads(podman.run("image", "inspect", name))[0]["RootFS"]["Layers"] for name in names]
-
-    first = layers()
-    for name in names:
-        remove(podman, name)
-    image.build(podman, s3)
-    assert layers() == first
 
 
 def test_hardened(image: Image, start: Run, tmp_path: Path) -> None:

@@ -87,6 +87,15 @@ def pushed(image: Image, registry: Registry, podman: Podman, keys: dict[str, str
 
 
 @pytest.mark.parametrize("which", ["", "-operations"])
+@pytest.mark.usefixtures("pushed")
+def test_built_again_it_has_the_same_layers(image: Image, registry: Registry, podman: Podman, which: str) -> None:
+    """Nothing of the first time is taken over: what was built for the registry has another name and the same bytes."""
+    names = (f"{registry.name}{which}:v1.0.0", image.operations if which else image.name)
+    again, first = [json.loads(podman.run("image", "inspect", name))[0]["RootFS"]["Layers"] for name in names]
+    assert again == first
+
+
+@pytest.mark.parametrize("which", ["", "-operations"])
 def test_signed(pushed: str, registry: Registry, signing_key: Path, tmp_path: Path, which: str) -> None:
     """Beside an image, and each processor's of it, lies what OpenSSL too takes for a signature of that digest."""
     registry = replace(registry, which=which)
