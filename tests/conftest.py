@@ -206,15 +206,12 @@ def flip(name: str) -> Callable[[Path], None]:
     return damage
 
 
-def wait_for(condition: Callable[[], bool], what: str, timeout: float = 60) -> None:
-    """Ask until a condition holds; between two questions passes three times as long as one took, as it may be dear."""
+def wait_for(condition: Callable[[], bool], what: str, timeout: float = 60, every: float = 0.02) -> None:
+    """Ask until a condition holds, with so many seconds between two questions: more where a question is dear."""
     deadline = time.monotonic() + timeout
-    asked = time.monotonic()
     while not condition():
-        now = time.monotonic()
-        assert now < deadline, f"waited {timeout} s for {what}"
-        time.sleep(min(max(0.02, 3 * (now - asked)), 1))
-        asked = time.monotonic()
+        assert time.monotonic() < deadline, f"waited {timeout} s for {what}"
+        time.sleep(every)
 
 
 def need(*programs: str) -> None:

@@ -6,9 +6,12 @@ import hashlib
 import os
 import subprocess
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock
+
+from tests import conftest
 
 IMAGES = "localhost/slipway-tests"
 PROGRAMS = ("podman", "mmdebstrap")
@@ -35,6 +38,8 @@ HARDENED = (
     "--pids-limit=64",
 )
 """Options of a container that may do nothing but compute and answer."""
+wait_for = partial(conftest.wait_for, every=0.5)
+"""For what `podman exec` answers, which costs a tenth of a second of a core."""
 HUGETLB = Path("/sys/fs/cgroup/hugetlb")
 
 

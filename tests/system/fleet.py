@@ -15,8 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.conftest import wait_for
-from tests.system.containers import INSTALL, Podman
+from tests.system.containers import INSTALL, Podman, wait_for
 from tests.system.containers import PROGRAMS as CONTAINERS
 
 PROGRAMS = (*CONTAINERS, "/usr/lib/podman/netavark", "iptables", "nft", "ssh", "ssh-keygen")

@@ -16,9 +16,10 @@ import pytest
 import yaml
 
 from model.release import BUNDLE
-from tests.conftest import Project, git, wait_for
+from tests.conftest import Project, git
 from tests.system import variants
 from tests.system.conftest import copy_of, with_releases
+from tests.system.containers import wait_for
 from tests.system.fleet import Fleet, Host
 from tests.system.gateway import Gateway
 from tests.system.load import Load

@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from model import sample
-from tests.conftest import Project, git, need, wait_for
+from tests.conftest import Project, git, need
 from tests.system import variants
+from tests.system.containers import wait_for
 from tests.system.fleet import PROGRAMS, Host, fleet
 from tests.system.gateway import PROGRAMS as STORE
 from tests.system.gateway import gateway

@@ -39,6 +39,7 @@ class Forge(SimpleHTTPRequestHandler):
         else:
             self.send_response(401)
             self.send_header("WWW-Authenticate", 'Basic realm="forge"')
+            self.send_header("Content-Length", "0")
             self.end_headers()
 
     def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 (its name there)

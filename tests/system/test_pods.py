@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import encode, need, picture, wait_for
+from tests.conftest import encode, need, picture
 from tests.system.conftest import Image
-from tests.system.containers import HARDENED, PROGRAMS, Podman
+from tests.system.containers import HARDENED, PROGRAMS, Podman, wait_for
 from tests.system.load import load
 
 LOST = 16 + 150

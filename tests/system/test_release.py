@@ -31,7 +31,7 @@ from pipelines.delivery import settings, store
 chosen = settings.load()
 run(lambda: print(store.publish(store.releases(chosen), "v1.0.0", Path(sys.argv[1]), chosen)))
 """
-LARGE = 200_000_000
+LARGE = 300_000_000
 
 
 @pytest.fixture

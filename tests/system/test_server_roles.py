@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conftest import ROOT, need, wait_for
+from tests.conftest import ROOT, need
+from tests.system.containers import wait_for
 from tests.system.fleet import PROGRAMS, Fleet, Host, fleet
 
 ANSIBLE = ROOT / "ansible"

@@ -16,8 +16,9 @@ import pytest
 import yaml
 
 from model.release import BUNDLE
-from tests.conftest import Project, need, wait_for
+from tests.conftest import Project, need
 from tests.system import variants
+from tests.system.containers import wait_for
 from tests.system.fleet import PROGRAMS, fleet
 from tests.system.gateway import PROGRAMS as STORE
 from tests.system.gateway import gateway
