@@ -10,16 +10,19 @@ is a warning: everything can be made here.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from functools import cache
 from pathlib import Path
 
 import yaml
 
+from model.manifest import MODEL
 from pipelines import params
 from pipelines.command import run, warn
-from pipelines.dvc import DATA, show, succeeds
+from pipelines.dvc import DATA, dvc, show, succeeds
 from pipelines.tracking import remote
+from pipelines.tracking.check_lock import stale
 from pipelines.training.restore import restore
 
 PIPELINE = Path("dvc.yaml")
@@ -29,6 +32,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--push", action="store_true", help="store data, results and run cache in the remote")
     options = parser.parse_args()
+    if not options.push and _is_made():
+        print("Data and pipelines are up to date.")
+        return
     reproduce()
     if options.push:
         store()
@@ -67,6 +73,17 @@ def _fetch_initial_weights() -> None:
     name = params.load().train.initial_weights
     if name and not Path(name).exists() and Path(f"{name}.dvc").exists():
         succeeds("pull", "--quiet", f"{name}.dvc")
+
+
+def _is_made() -> bool:
+    """Whether artifacts/ has the bytes that dvc.lock names and no stage would run, where data/ was never fetched.
+
+    So it is in the jobs that take the model over from the one that made it: nothing is asked of the remote.
+    """
+    if DATA.exists() or not Path("artifacts", MODEL).exists():
+        return False
+    changed = json.loads(dvc("data", "status", "--json")).get("uncommitted", {})
+    return {path for paths in changed.values() for path in paths} <= {f"{DATA}/"} and not stale()
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -64,6 +65,19 @@ def test_a_clone_takes_over_what_another_made(clone: Clone, s3: Gateway) -> None
     assert "Stage 'quantize' is cached" in output
     assert "Running stage 'quantize'" not in output
     assert lock(third) == lock(other)
+
+
+def test_what_a_job_takes_over(shared: Project, s3: Gateway, tmp_path: Path) -> None:
+    """With artifacts/ of another job and nothing else the remote is not asked; a byte that differs is noticed."""
+    job = copy_of(shared, tmp_path / "job")
+    for name in ("data", ".dvc/cache"):
+        shutil.rmtree(job.path / name)
+    assert job.run("make", "repro", **s3.environment() | NOBODY) == "Data and pipelines are up to date.\n"
+    assert not (job.path / "data").exists()
+    with (job.path / "artifacts" / "reference.json").open("a") as file:
+        file.write(" ")
+    assert "Running stage 'train'" not in job.run("make", "repro", **s3.environment())
+    assert "up to date" in job.run("make", "repro", **s3.environment() | NOBODY)
 
 
 def test_a_forgotten_push(clone: Clone, s3: Gateway) -> None:
