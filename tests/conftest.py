@@ -31,22 +31,14 @@ settings.register_profile("project", deadline=None, derandomize=os.environ.get("
 settings.load_profile("project")
 
 LONG = (
-    "servers",
-    "refusals",
-    "alerts",
-    "forge",
-    "server_roles",
-    "sharing",
-    "release",
-    "devices",
-    "retraining",
-    "actions",
+    *("servers", "forge", "alerts", "server_roles", "sharing", "release", "devices", "retraining", "actions"),
+    *("gate", "fairness", "lifecycle", "quantize", "http"),
 )
-"""Files of tests/system that take minutes, the longest first: docs/tests.md."""
+"""Files that take long, the longest first; those of tests/system come before all others: docs/tests.md."""
 
 
 def pytest_xdist_auto_num_workers() -> int | None:
-    """Half as many again as there are cores: a third of the long tests is waiting."""
+    """Half as many again as there are cores: some tests wait for most of their time."""
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
         return None  # as whoever runs them says
     return max(2, (os.cpu_count() or 1) * 3 // 2)
