@@ -1,6 +1,6 @@
 """Measure how long the tests take in a fresh clone of the last commit; the table goes into docs/tests.md.
 
-python -m benchmarks.suite          half an hour
+python -m benchmarks.suite          three quarters of an hour
 python -m benchmarks.suite --dry    does not write the page
 
 Packages come from the caches of uv and pip. It ends with exit code 1 when something takes longer than it may.

@@ -199,7 +199,7 @@ def flip(name: str) -> Callable[[Path], None]:
 
 
 def wait_for(condition: Callable[[], bool], what: str, timeout: float = 60, every: float = 0.02) -> None:
-    """Ask until a condition holds, with so many seconds between two questions: more where a question is dear."""
+    """Ask every so many seconds until a condition holds; ask less often where asking is costly."""
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, f"waited {timeout} s for {what}"

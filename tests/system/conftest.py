@@ -191,7 +191,7 @@ def image(released: tuple[Project, str], s3: Gateway, podman: Podman, once: Once
         authority = trustme.CA()
         authority.cert_pem.write_to_path(str(folder / "team.crt"))
         authority.private_key_pem.write_to_path(str(folder / "team.key"))
-        base = podman.build("base", BASE.format(base=podman.debian()), folder)
+        base = podman.build("base", BASE.format(base=podman.base()), folder)
         digest = podman.run("image", "inspect", "--format={{.Digest}}", base).strip()
         name = f"{IMAGES}/model-server-{uuid4().hex}"
         project = copy_of(released[0], folder / "project")

@@ -68,23 +68,23 @@ class Podman:
         )
         return result.stdout
 
-    def debian(self, name: str = "", *packages: str) -> str:
-        """Return the name of an image of Debian 12 with Python and some packages, and nothing else.
-
-        It is made when it is not there; what it is made of is in its name, so that none of older code is taken for it.
-        """
-        with FileLock(Path(tempfile.gettempdir(), "slipway-tests-images.lock")):
-            base = self._base()
-            return self.build(name, INSTALL.format(base=base, packages=" ".join(packages))) if packages else base
+    def debian(self, name: str, *packages: str) -> str:
+        """Return the name of an image of Debian 12 with Python, some packages and nothing else."""
+        return self.build(name, INSTALL.format(base=self.base(), packages=" ".join(packages)))
 
     def build(self, name: str, containerfile: str, folder: Path | None = None) -> str:
-        """Build an image of the files of a folder, and return its name."""
+        """Build an image of the files of a folder, and return its name, which tells other recipes apart."""
         image = f"{IMAGES}/{name}:{_number(containerfile)}"
         with tempfile.TemporaryDirectory() as empty:
             file = Path(empty, "Containerfile")
             file.write_text(containerfile)
             self.run("build", "--quiet", "--format=docker", "--file", file, "--tag", image, str(folder or empty))
         return image
+
+    def base(self) -> str:
+        """Return the name of an image of Debian 12 with Python and nothing else, made when it is missing."""
+        with FileLock(Path(tempfile.gettempdir(), "slipway-tests-images.lock")):
+            return self._base()
 
     def _base(self) -> str:
         mirror = () if _is_debian() else ("http://deb.debian.org/debian",)

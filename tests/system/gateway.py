@@ -115,7 +115,7 @@ class Gateway:
                 client.download_file(bucket, key, str(folder / key))
 
     def load(self, bucket: str, folder: Path) -> None:
-        """Make a bucket of such files, if there is none of that name."""
+        """Make a bucket of such files, unless it exists."""
         client = self.client()
         if bucket in {each["Name"] for each in client.list_buckets()["Buckets"]}:
             return

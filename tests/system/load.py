@@ -37,10 +37,10 @@ class Load:
 
 @contextmanager
 def load(address: str, picture: Path, folder: Path, key: str = "") -> Iterator[Load]:
-    """Ask for predictions of a picture, 80 a second over 16 connections, as long as the block runs."""
+    """Ask for predictions of a picture, 150 a second over 16 connections, as long as the block runs."""
     script = Path(__file__).with_name("load.lua")
     command = ["wrk", "-t1", "-c16", "-d900s", "--timeout=30s", "-s", script, address]
-    variables = {"PICTURE": str(picture), "PAUSE": "200", "KEY": key}
+    variables = {"PICTURE": str(picture), "PAUSE": "100", "KEY": key}
     with (folder / "load.log").open("w+") as log:
         process = subprocess.Popen(command, env=os.environ | variables, stdout=log, stderr=log)
         found = Load()

@@ -87,9 +87,12 @@ def pushed(image: Image, registry: Registry, podman: Podman, keys: dict[str, str
 
 
 @pytest.mark.parametrize("which", ["", "-operations"])
-@pytest.mark.usefixtures("pushed")
-def test_built_again_it_has_the_same_layers(image: Image, registry: Registry, podman: Podman, which: str) -> None:
-    """Nothing of the first time is taken over: what was built for the registry has another name and the same bytes."""
+def test_built_again_it_has_the_same_layers(
+    pushed: str, image: Image, registry: Registry, podman: Podman, which: str
+) -> None:
+    """The images for the registry have the bytes of the first ones, and podman took no layer from its cache."""
+    assert pushed.count("STEP ") > 2
+    assert "Using cache" not in pushed
     names = (f"{registry.name}{which}:v1.0.0", image.operations if which else image.name)
     again, first = [json.loads(podman.run("image", "inspect", name))[0]["RootFS"]["Layers"] for name in names]
     assert again == first

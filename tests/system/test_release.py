@@ -341,7 +341,7 @@ def test_a_host_needs_python_and_nothing_else(released: tuple[Project, str], tmp
     """On a bare Debian without a network the bundle installs and serves; it is small, and it is the signed release."""
     need(*CONTAINERS)
     podman = Podman(tmp_path)
-    image = podman.debian()
+    image = podman.base()
     (tmp_path / "host").mkdir()
     shutil.copytree(released[0].path / "dist" / "v1.0.0", tmp_path / "host" / "release")
     shutil.copy(released[0].path / "release.pem", tmp_path / "host")

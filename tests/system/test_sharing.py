@@ -46,7 +46,7 @@ def lock(project: Project) -> str:
 
 
 def test_a_clone_takes_over_what_another_made(clone: Clone, s3: Gateway) -> None:
-    """Unchanged, nothing runs and data/ is not fetched; changed, another clone's training comes from the run cache."""
+    """Unchanged, nothing runs and data/ is not fetched; changed, another clone's results come from the run cache."""
     other = clone("other")
     output = other.run("make", "repro", **s3.environment())
     assert "Running stage" not in output
@@ -85,7 +85,7 @@ def test_a_forgotten_push(clone: Clone, s3: Gateway) -> None:
     forgetful = clone("forgetful")
     change(forgetful, 240)
     forgetful.run("make", "repro", **s3.environment())
-    save(forgetful, "Trained, not pushed")
+    save(forgetful, "Made, not pushed")
     other = clone_project(forgetful, forgetful.path.parent / "other")
     told = other.run("make", "check-lock", expect=2, **s3.environment())
     assert "dvc.lock names what the DVC remote lacks: artifacts/model.tflite" in told
@@ -118,7 +118,7 @@ def test_a_remote_that_cannot_be_read(
 
 
 def test_a_remote_that_goes_away(shared: Project, clone: Clone, tmp_path: Path) -> None:
-    """When it dies under a training, the training ends well and what it made is kept, with a warning."""
+    """When it dies under a stage, the stage ends well and what it made is kept, with a warning."""
     need(*PROGRAMS)
     with gateway(tmp_path) as s3:
         make_bucket(s3, BUCKET)
